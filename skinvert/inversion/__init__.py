@@ -1,0 +1,1 @@
+"""Optimise an input until a frozen network says what was asked."""
