@@ -1,3 +1,9 @@
 """skinvert: turn a trained classifier into an image generator, in scikit-learn's own manner."""
 
+from skinvert.base import generate
+from skinvert.input_optimization import InputOptimizationGenerator
+from skinvert.inversion.targets import Target
+
 __version__ = "0.1.0.dev0"
+
+__all__ = ["InputOptimizationGenerator", "Target", "generate", "__version__"]

@@ -74,6 +74,12 @@ class RowNoise:
         """Give a slot to another row."""
         self.generators[slot].manual_seed(int(seed))
 
+    def slot(self, slot):
+        """The noise of one slot, which goes on where that slot's draws ended."""
+        view = RowNoise([], self.device)
+        view.generators = self.generators[slot : slot + 1]
+        return view
+
     def normal(self, *shape):
         """Standard normal draws of shape (n_slots, *shape)."""
         return self._draw(torch.randn, shape)

@@ -1,0 +1,406 @@
+"""What every generator shares: validation, labels, seeds, batches, shards, and the public calls."""
+
+import warnings
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from skinvert.inversion.loop import DivergenceError
+from skinvert.inversion.randomness import row_seeds
+from skinvert.inversion.targets import Target
+from skinvert.layout import (
+    check_class_weights,
+    columns_of,
+    flatten_images,
+    resolve_image_shape,
+    restore_layout,
+)
+from skinvert.metrics import judge_accuracy
+from skinvert.shards import ShardStore, fingerprint
+
+__all__ = ["GeneratorMixin", "generate"]
+
+_BATCHES_PER_SHARD = 8
+_MOST_HALVINGS = 10
+
+
+class GeneratorMixin:
+    """The calls that all generators answer: ``generate``, ``sample`` and ``score``.
+
+    A subclass sets ``classes_``, ``class_prior_`` and ``device_`` in ``fit``, after
+    `_check_fit_data`, and defines
+    ``_generate_rows(target, seeds, rows, batch_size, callback) -> Result``
+    (of `skinvert.inversion.loop`) for one shard: ``rows`` is its slice of the request.
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    def _check_fit_data(self, X, y):
+        """Rows (n, n_features) as float32 and labels; learns the layout."""
+        rows, trailing_shape = flatten_images(X)
+        rows, y = validate_data(self, rows, y, dtype=np.float32, order="C")
+        check_classification_targets(y)
+        self.image_shape_ = resolve_image_shape(
+            self.image_shape, trailing_shape, self.n_features_in_
+        )
+        self._trailing_shape = trailing_shape
+        return rows, y
+
+    def _learn_class_prior(self, y):
+        columns = columns_of(y, self.classes_)
+        self.class_prior_ = np.bincount(columns, minlength=len(self.classes_)) / len(columns)
+        return columns
+
+    def generate(
+        self,
+        y=None,
+        *,
+        weights=None,
+        target=None,
+        random_state=None,
+        n_jobs=None,
+        out=None,
+        return_info=False,
+    ):
+        """Generate one image for each requested row, in order.
+
+        Exactly one of `y`, `weights` and `target` says what is asked for.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,), default=None
+            Labels, all among ``classes_``.
+        weights : array-like or DataFrame of shape (n, n_classes), default=None
+            Non-negative class weights, columns as ``classes_`` (a DataFrame's by name); rows are
+            normalised.
+        target : Target of length n, default=None
+            Anything else in the network: channels, neurons.
+        random_state : int, RandomState instance or None, default=None
+            None takes the constructor's, so that an int there gives the same images at every
+            call. Rows that ask for the same thing differ; rows that ask for different things share
+            their noise, occurrence by occurrence.
+        n_jobs : int or None, default=None
+            Workers that share the shards, through joblib; the images have the same bits.
+        out : str or Path or None, default=None
+            A ``.npy`` file to write. Shards are stored as they are finished, and a second call
+            after an interruption goes on where the first ended.
+        return_info : bool, default=False
+
+        Returns
+        -------
+        X : ndarray of shape (n, n_features), or (n, H, W) or (n, C, H, W) as `fit` saw, float32
+            In the units and range of the data. A read-only memory map where `out` is given.
+        info : Bunch
+            Only with ``return_info=True``. Per row: ``status``, ``n_steps``, ``seed``,
+            ``batch_size``, ``terms`` (final weighted values), ``history`` (values per step), and
+            ``n_sample_steps`` of the whole call, padded and idle slots included.
+
+        Raises
+        ------
+        ValueError
+            For unknown labels, bad weights, and parameters out of range.
+        DivergenceError
+            If a term becomes NaN; what was finished is in its attribute ``images``.
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        target = self._as_target(y, weights, target)
+        root = self._root_seed(self.random_state if random_state is None else random_state)
+        seeds = row_seeds(target.requests(), root)
+        batch_size = self._resolved_batch_size()
+        length = _BATCHES_PER_SHARD * batch_size
+        shards = [
+            slice(first, min(first + length, len(target)))
+            for first in range(0, len(target), length)
+        ]
+        run = _Run(self, target, seeds, batch_size, shards)
+        if out is not None:
+            return run.to_file(out, n_jobs, return_info)
+        return run.to_memory(n_jobs, return_info)
+
+    def sample(self, n_samples=1, *, random_state=None):
+        """Generate images of labels drawn from ``class_prior_``.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None takes the constructor's.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), or as `generate` lays images out
+        y : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
+            raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
+        root = self._root_seed(self.random_state if random_state is None else random_state)
+        rng = np.random.default_rng(root)
+        y = self.classes_[rng.choice(len(self.classes_), size=n_samples, p=self.class_prior_)]
+        return self.generate(y, random_state=root), y
+
+    def score(self, X, y):
+        """Accuracy on real rows of a judge trained on generated ones.
+
+        A cheap judge (logistic regression) is trained on ``(generate(y), y)`` with the
+        constructor's seed, at every call, and tested on ``(X, y)``. The classifier that is
+        inverted has no say: it would call adversarial noise perfect.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images as `fit` takes them
+        y : array-like of shape (n,)
+
+        Returns
+        -------
+        accuracy : float
+            In [0, 1]; higher is better.
+        """
+        check_is_fitted(self)
+        rows, y = validate_data(self, flatten_images(X)[0], y, dtype=np.float32, reset=False)
+        root = self._root_seed(self.random_state)
+        generated = self.generate(y, random_state=root).reshape(len(rows), -1)
+        return judge_accuracy(generated, y, rows, y, random_state=root)
+
+    def _as_target(self, y, weights, target):
+        asked = [
+            name
+            for name, value in (("y", y), ("weights", weights), ("target", target))
+            if value is not None
+        ]
+        if len(asked) != 1:
+            raise ValueError(
+                f"generate needs exactly one of y, weights and target, got {asked or 'none'}."
+            )
+        if y is not None:
+            return Target.of_columns(columns_of(y, self.classes_))
+        if weights is not None:
+            return Target.of_weights(check_class_weights(weights, self.classes_))
+        if not isinstance(target, Target):
+            raise TypeError(
+                f"target must be a skinvert.Target, got {type(target).__name__}; labels go to y, "
+                "class weights to weights."
+            )
+        return target
+
+    @staticmethod
+    def _root_seed(random_state):
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+    def _resolved_batch_size(self):
+        if self.batch_size != "auto":
+            return self.batch_size
+        # Few rows at 28 pixels already fill a CPU, and a request of ten pays for the padding.
+        n_values, on_cpu = self.n_features_in_, self.device_.type == "cpu"
+        budget, most = (2**14, 64) if on_cpu else (2**23, 1024)
+        return int(2 ** np.clip(np.floor(np.log2(budget / n_values)), 0, np.log2(most)))
+
+
+class _Run:
+    """One call of ``generate``: its shards, where they run and what they leave."""
+
+    def __init__(self, estimator, target, seeds, batch_size, shards):
+        self.estimator, self.target, self.seeds = estimator, target, seeds
+        self.batch_size, self.shards = batch_size, shards
+
+    def to_memory(self, n_jobs, return_info):
+        images = np.zeros((len(self.target), self.estimator.n_features_in_), dtype=np.float32)
+        infos = []
+        for rows, result, info in self._results(self.shards, n_jobs, images):
+            images[rows] = result.reshape(len(result), -1)
+            if return_info:
+                infos.append(info)
+        images = restore_layout(images, self.estimator._trailing_shape)
+        return (images, self._joined(infos)) if return_info else images
+
+    def to_file(self, out, n_jobs, return_info):
+        estimator = self.estimator
+        if return_info:
+            raise ValueError(
+                "return_info=True keeps every row's record in memory; got out= too. "
+                "Leave one of them out."
+            )
+        request = fingerprint(
+            self.seeds, self.target.requests(), self.batch_size, *_state_of(estimator)
+        )
+        store = ShardStore(out, request)
+        missing = [rows for rows in self.shards if not store.has(rows)]
+        for rows, result, _ in self._results(missing, n_jobs, None):
+            store.write(rows, result.reshape(len(result), -1))
+        trailing_shape = estimator._trailing_shape or (estimator.n_features_in_,)
+        return store.assemble(self.shards, trailing_shape)
+
+    def _results(self, shards, n_jobs, images):
+        """Yield (rows, images, info) of each shard, wherever it ran."""
+        n_rows = sum(rows.stop - rows.start for rows in shards)
+        bar = tqdm(total=n_rows, unit="image", disable=not self.estimator.verbose, delay=1)
+        with bar:
+            if n_jobs in (None, 1):
+                outcomes = (self._shard(rows, bar.update) for rows in shards)
+            else:
+                parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+                outcomes = parallel(delayed(self._shard)(rows, None) for rows in shards)
+            for rows, outcome in zip(shards, outcomes, strict=True):
+                if isinstance(outcome, DivergenceError):
+                    raise self._with_everything_found(outcome, rows, images)
+                if n_jobs not in (None, 1):
+                    bar.update(rows.stop - rows.start)
+                result, info = outcome
+                yield rows, result, info
+
+    def _shard(self, rows, progress):
+        """Images and info of one shard; a divergence is returned, so that workers can send it."""
+        try:
+            result, batch_size = self._with_smaller_batches(rows, progress)
+        except DivergenceError as error:
+            return error
+        info = Bunch(
+            status=result.status,
+            n_steps=result.n_steps,
+            seed=self.seeds[rows],
+            batch_size=np.full(rows.stop - rows.start, batch_size),
+            terms=result.terms,
+            history=result.history,
+            n_sample_steps=result.n_sample_steps,
+            **result.diagnostics,
+        )
+        return result.images, info
+
+    def _with_smaller_batches(self, rows, progress):
+        batch_size = self.batch_size
+        for _ in range(_MOST_HALVINGS):
+            try:
+                result = self.estimator._generate_rows(
+                    self.target[rows], self.seeds[rows], rows, batch_size, progress
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or batch_size == 1:
+                    raise
+            else:
+                return result, batch_size
+            # Outside the except block, whose traceback would keep the tensors alive.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            batch_size //= 2
+            warnings.warn(
+                f"out of memory with batch_size={2 * batch_size}: rows {rows.start} to "
+                f"{rows.stop - 1} go on with {batch_size}, whose bits differ. Set batch_size="
+                f"{batch_size} to have it from the start.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        raise MemoryError(f"out of memory even with batch_size={batch_size}.")
+
+    @staticmethod
+    def _with_everything_found(error, rows, images):
+        found = np.full_like(images, np.nan) if images is not None else None
+        if found is not None:
+            found[: rows.start] = images[: rows.start]
+            if error.result.images is not None:
+                done = error.result.status != "unfinished"
+                shard = error.result.images.reshape(len(done), -1)
+                found[rows][done] = shard[done]
+        raised = DivergenceError(
+            error.step, error.term, [row + rows.start for row in error.rows], error.result
+        )
+        raised.images = found
+        return raised
+
+    @staticmethod
+    def _joined(infos):
+        if not infos:
+            return Bunch()
+        joined = Bunch()
+        for name, first in infos[0].items():
+            values = [info[name] for info in infos]
+            if isinstance(first, dict):
+                joined[name] = {
+                    term: np.concatenate([value[term] for value in values]) for term in first
+                }
+            else:
+                joined[name] = sum(values) if np.ndim(first) == 0 else np.concatenate(values)
+        return joined
+
+
+def _state_of(estimator):
+    """Everything that an estimator's images depend on, for a fingerprint."""
+    scalars = (int, float, str, tuple, type(None))
+    yield {
+        name: value
+        for name, value in estimator.get_params().items()
+        if name != "verbose" and isinstance(value, scalars)
+    }
+    for name, value in sorted(vars(estimator).items()):
+        if isinstance(value, torch.nn.Module):
+            for key, tensor in value.state_dict().items():
+                yield f"{name}.{key}"
+                yield tensor.detach().cpu().numpy()
+
+
+def _is_out_of_memory(error):
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "not enough memory" in str(error) or "out of memory" in str(error)
+
+
+def generate(estimator, y=None, **arguments):
+    """Generate through a fitted Pipeline or search, whose own methods don't know ``generate``.
+
+    Parameters
+    ----------
+    estimator : generator, Pipeline that ends in one, or search over either
+        Fitted. Images leave a Pipeline through the ``inverse_transform`` of the steps before it,
+        so that they come in the units of the Pipeline's own input.
+    y : array-like of shape (n,), default=None
+    **arguments
+        As of the generator's ``generate``.
+
+    Returns
+    -------
+    X : ndarray of shape (n, n_features)
+        Beside an ``info`` where ``return_info=True``.
+
+    Raises
+    ------
+    TypeError
+        If no generator is found at the end.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> import skinvert
+    >>> X, y = load_digits(return_X_y=True)
+    >>> pipeline = make_pipeline(MinMaxScaler(), skinvert.InputOptimizationGenerator(
+    ...     LogisticRegression(), random_state=0)).fit(X, y)
+    >>> skinvert.generate(pipeline, [3, 5]).shape
+    (2, 64)
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return generate(estimator.best_estimator_, y, **arguments)
+    if isinstance(estimator, Pipeline):
+        generated = generate(estimator[-1], y, **arguments)
+        images, *info = generated if arguments.get("return_info") else (generated,)
+        if len(estimator) > 1:
+            images = estimator[:-1].inverse_transform(images.reshape(len(images), -1))
+        return (images, *info) if info else images
+    if not hasattr(estimator, "generate"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no generate; expected a skinvert generator, a fitted "
+            "Pipeline that ends in one, or a fitted search over either (with refit=True)."
+        )
+    return estimator.generate(y, **arguments)

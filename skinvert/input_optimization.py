@@ -1,0 +1,467 @@
+r"""InputOptimizationGenerator: images from a plainly trained classifier and a density.
+
+Input optimisation (arXiv:2209.09210): with :math:`f(x)_y \approx p(y \mid x)`,
+
+.. math:: \hat x = \arg\max_x p(x, y) \approx \arg\max_x \log f(x)_y + \log p(x).
+"""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from skinvert.base import GeneratorMixin
+from skinvert.inversion.loop import Problem, optimize
+from skinvert.inversion.objectives import Logit, Objective, PriorEnergy, Term, as_objective
+from skinvert.inversion.optimizers import SGD, Adam, Langevin
+from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
+from skinvert.inversion.priors import MeanPrior, as_density_prior
+from skinvert.inversion.randomness import RowNoise
+from skinvert.inversion.sampling import effective_sample_size, resample
+from skinvert.inversion.targeted import TargetedObjective
+from skinvert.inversion.transforms import default_transforms
+from skinvert.layout import flatten_images
+from skinvert.models.prepare import prepare_classifier
+from skinvert.models.training import resolve_device
+
+__all__ = ["InputOptimizationGenerator"]
+
+_PARAMETERIZATIONS = {"pixels": Pixels, "pyramid": Pyramid, "fourier": Fourier, "phase": Phase}
+
+
+class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
+    r"""Generate images from a classifier that was trained in the ordinary way.
+
+    A classifier's :math:`f(x)_y` estimates :math:`p(y \mid x)`; a density learned from the images,
+    without their labels, stands for :math:`p(x)`. By default images are *drawn*: each row takes
+    `n_candidates` from the density, keeps one of them with probability proportional to
+    :math:`f(x)_y^{1/\lambda}`, and walks `n_steps` Langevin steps on
+    :math:`\frac{1}{\lambda} \log f(x)_y + \log p(x)`. With any other `init` it is *optimised*, as
+    the paper does (eq. 6): one image a start, which minimises
+    :math:`L(f(x), y) + \lambda \lVert x - \mu \rVert`. The paper's own settings are
+    ``InputOptimizationGenerator(prior="mean", prior_weight=1.0, init="zeros", optimizer="sgd",
+    learning_rate=0.05, n_steps=100, clip=None)``.
+
+    Parameters
+    ----------
+    classifier : None, estimator or torch.nn.Module, default=None
+        None trains a small network. An unfitted scikit-learn or skorch classifier is cloned and
+        fitted; a ``FrozenEstimator`` is used as it is; a module is taken as trained. None of them
+        is changed. Linear models and their pipelines are translated to torch exactly; other
+        scikit-learn classifiers are distilled, see ``surrogate_fidelity_``.
+    image_shape : tuple (H, W) or (C, H, W), default=None
+        Shape of the images in the rows of X. Inferred for 3-D and 4-D X and for one-channel
+        squares.
+    classes : array-like of shape (n_classes,), default=None
+        Names of a module's outputs, in their order; ``0, 1, …`` if None.
+    normalize : tuple (mean, std), default=None
+        What a trained network expects of its input, numbers or one value a channel. `generate`
+        stays in the units of X.
+    outputs : {"auto", "logits", "probabilities"}, default="auto"
+        What a network returns. "auto" takes rows that sum to one for probabilities.
+    prior : {"mixture", "gaussian", "mean", "class_means"}, density estimator or None, \
+            default="mixture"
+        The density :math:`p(x)`: a Gaussian mixture on principal components, one Gaussian, the
+        distance to the mean image (the paper), the distance to the mean image of each class
+        (which needs labels), or any ``GaussianMixture``, ``KernelDensity`` or ``PCA``, alone or
+        in a Pipeline; unfitted ones are fitted on X. None leaves it out. Read by `fit`.
+    prior_weight : float, default=0.25
+        The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
+        Bayes' rule, and smaller values trust the classifier more.
+    prior_norm : {"l2", "l1"}, default="l2"
+        Distance of the "mean" and "class_means" priors (sections 4 and 5.3). Read by `fit`.
+    prior_scale : {"norm", "squared", "mean", "mean_squared"}, default="norm"
+        Scale of that distance: :math:`\lVert x-\mu\rVert` as eq. 6 prints it, its square, or
+        either divided by the number of pixels. The paper's λ = 50 fits "mean_squared"; with
+        "norm" it leaves nothing but the mean image. Read by `fit`.
+    objective : {"cross_entropy", "logit", "margin"}, Term or Objective, default="cross_entropy"
+        The surrogate loss L, to which terms may be added: ``CrossEntropy() + TotalVariation(0.1)``.
+    init : {"prior", "noise", "mean", "zeros"} or array-like, default="prior"
+        Where rows start. "prior" draws and resamples; all others optimise, from the
+        parameterization's own noise, the mean image, zeros, or given images (one, or one a row).
+    n_candidates : int, default=64
+        Draws of the prior among which each row chooses; ``init="prior"`` only.
+    noise_scale : float, default=1.0
+        Scale of the Langevin noise; 0 climbs. ``init="prior"`` only.
+    parameterization : {"pixels", "pyramid", "fourier", "phase"} or object, default="pixels"
+        What is optimised where nothing is drawn. Read by `fit`.
+    transforms : None, "robust" or list of transforms, default=None
+        Random views under which the classifier must answer; "robust" is crops, flips and noise,
+        for photographs.
+    clip : "auto", tuple (low, high) or None, default="auto"
+        Valid range of values: projected gradient descent (section 5.2). "auto" is the range of
+        X. Read by `fit`.
+    n_steps : int, default=0
+        Gradient steps, Langevin or descent.
+    learning_rate : float, default=0.05
+        Step size η.
+    optimizer : {"adam", "sgd"}, default="adam"
+        Of optimised images.
+    tol : float, default=None
+        An optimised row stops once its objective has not fallen by more than `tol` in ten steps,
+        and its slot goes to the next row. None takes all steps.
+    adversarial_radius : float, default=0.0
+        ℓ2 radius, in the units of X, of the adversarial rows that the default classifier is
+        trained on. Robust classifiers have gradients that look like their classes.
+    batch_size : int or "auto", default="auto"
+        Rows at work together, always padded to this size: other sizes give other bits.
+    device : str, default="auto"
+        "auto" is cuda, then mps, then cpu.
+    random_state : int, RandomState instance or None, default=None
+        Seeds training and generation. With an int every `generate` gives the same images.
+    verbose : int, default=0
+        1 draws a progress bar on anything longer than a second.
+
+    Attributes
+    ----------
+    classifier_ : FrozenClassifier
+        The differentiable copy that is inverted: a torch module from images to logits.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in the order of the classifier's outputs, sorted or not.
+    class_prior_ : ndarray of shape (n_classes,)
+        Share of each class in y.
+    mean_image_ : ndarray of shape (n_features,)
+        The paper's µ.
+    prior_ : torch.nn.Module or None
+        The density, as an energy.
+    prior_estimator_ : estimator
+        The fitted scikit-learn density, where there is one.
+    surrogate_fidelity_ : float
+        Agreement of a distilled student with its teacher on held-out rows; only where one was.
+    image_shape_ : tuple (C, H, W) or None
+    value_range_ : tuple (low, high) or None
+    device_ : torch.device
+    history_ : dict of str to ndarray
+        ``train_loss`` per epoch, where a network was trained. The objective's terms per step are
+        in the ``info`` of ``generate(..., return_info=True)``.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    skinvert.generate : Generate through a fitted Pipeline or search.
+
+    Notes
+    -----
+    Equation and section numbers are those of "Input optimization: can we generate images using a
+    normally trained classifier itself?", arXiv:2209.09210. Langevin steps follow Nguyen et al.,
+    "Plug & Play Generative Networks", CVPR 2017, with the density in place of a denoiser.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skinvert import InputOptimizationGenerator
+    >>> X, y = load_digits(return_X_y=True)
+    >>> generator = InputOptimizationGenerator(random_state=0).fit(X, y)
+    >>> generator.generate([3, 8]).shape
+    (2, 64)
+    >>> generator.score(X, y) > 0.85
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own idiom)
+        "classifier": "no_validation",
+        "image_shape": [tuple, list, None],
+        "classes": ["array-like", None],
+        "normalize": [tuple, list, None],
+        "outputs": [StrOptions({"auto", "logits", "probabilities"})],
+        "prior": [
+            StrOptions({"mixture", "gaussian", "mean", "class_means"}),
+            HasMethods("fit"),
+            None,
+        ],
+        "prior_weight": [Interval(Real, 0, None, closed="left")],
+        "prior_norm": [StrOptions({"l2", "l1"})],
+        "prior_scale": [StrOptions({"norm", "squared", "mean", "mean_squared"})],
+        "objective": [StrOptions({"cross_entropy", "logit", "margin"}), Term, Objective],
+        "init": [StrOptions({"prior", "noise", "mean", "zeros"}), "array-like"],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "noise_scale": [Interval(Real, 0, None, closed="left")],
+        "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
+        "transforms": [StrOptions({"robust"}), list, tuple, None],
+        "clip": [StrOptions({"auto"}), tuple, list, None],
+        "n_steps": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions({"adam", "sgd"})],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "adversarial_radius": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        classifier=None,
+        *,
+        image_shape=None,
+        classes=None,
+        normalize=None,
+        outputs="auto",
+        prior="mixture",
+        prior_weight=0.25,
+        prior_norm="l2",
+        prior_scale="norm",
+        objective="cross_entropy",
+        init="prior",
+        n_candidates=64,
+        noise_scale=1.0,
+        parameterization="pixels",
+        transforms=None,
+        clip="auto",
+        n_steps=0,
+        learning_rate=0.05,
+        optimizer="adam",
+        tol=None,
+        adversarial_radius=0.0,
+        batch_size="auto",
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.classifier = classifier
+        self.image_shape = image_shape
+        self.classes = classes
+        self.normalize = normalize
+        self.outputs = outputs
+        self.prior = prior
+        self.prior_weight = prior_weight
+        self.prior_norm = prior_norm
+        self.prior_scale = prior_scale
+        self.objective = objective
+        self.init = init
+        self.n_candidates = n_candidates
+        self.noise_scale = noise_scale
+        self.parameterization = parameterization
+        self.transforms = transforms
+        self.clip = clip
+        self.n_steps = n_steps
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.tol = tol
+        self.adversarial_radius = adversarial_radius
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y):
+        """Train or take the classifier and learn the density and the layout.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images (n, H, W) or (n, C, H, W)
+            In the units that the classifier takes; nothing is rescaled.
+        y : array-like of shape (n,)
+            Labels; some of the classifier's classes may be missing.
+
+        Returns
+        -------
+        self : object
+            The fitted generator.
+
+        Raises
+        ------
+        ValueError
+            For bad data and parameters; a fitted classifier that is not frozen is refused.
+        """
+        self._validate_params()
+        rows, y = self._check_fit_data(X, y)
+        self.device_ = resolve_device(self.device)
+        seed = self._root_seed(self.random_state)
+        prepared = prepare_classifier(
+            self.classifier,
+            rows,
+            y,
+            image_shape=self.image_shape_,
+            trailing_shape=self._trailing_shape,
+            normalize=self.normalize,
+            outputs=self.outputs,
+            classes=self.classes,
+            adversarial_radius=self.adversarial_radius,
+            device=self.device_,
+            seed=seed,
+        )
+        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
+        self.history_ = prepared.history
+        if prepared.fidelity is not None:
+            self.surrogate_fidelity_ = prepared.fidelity
+        columns = self._learn_class_prior(y)
+        self._fit_density(rows, columns, seed)
+        self._fit_canvas(rows)
+        return self
+
+    def _fit_density(self, rows, columns, seed):
+        """Learn p(x), from the rows alone unless class means are asked for."""
+        self.mean_image_ = rows.mean(axis=0)
+        if self.prior is None:
+            prior = None
+        elif isinstance(self.prior, str) and self.prior == "mean":
+            prior = MeanPrior(self.mean_image_, self.prior_norm, self.prior_scale)
+        elif isinstance(self.prior, str) and self.prior == "class_means":
+            means = [
+                rows[columns == c].mean(0) if (columns == c).any() else self.mean_image_
+                for c in range(len(self.classes_))
+            ]
+            prior = MeanPrior(means, self.prior_norm, self.prior_scale)
+        else:
+            prior, self.prior_estimator_ = as_density_prior(self.prior, rows, seed)
+        self.prior_ = prior if prior is None else prior.to(self.device_)
+
+    def _fit_canvas(self, rows):
+        """Settle the range of values and fit the parameterization to the training images."""
+        self.value_range_ = self.clip
+        if isinstance(self.clip, str):
+            low, high = float(rows.min()), float(rows.max())
+            self.value_range_ = (low, high) if low < high else None
+        # Rows that are no images are drawn as one line of pixels.
+        shape = self.image_shape_ or (1, 1, self.n_features_in_)
+        canvas = self.parameterization
+        canvas = _PARAMETERIZATIONS[canvas]() if isinstance(canvas, str) else clone(canvas)
+        self.canvas_ = canvas.fit(
+            rows.reshape(-1, *shape), image_shape=shape, value_range=self.value_range_
+        )
+
+    def _generate_rows(self, target, seeds, rows, batch_size, callback):
+        if callback is not None:
+            whole, callback = callback, lambda n: whole(n / max(self.n_steps, 1))
+        settings = {
+            "batch_size": batch_size,
+            "n_steps": self.n_steps,
+            "device": self.device_,
+            "callback": callback,
+        }
+        if not self._is_sampled():
+            problem = self._arg_max_problem(target, rows)
+            if rows.start == 0:
+                self._warn_of_dead_start(problem, seeds)
+            rule = {"adam": Adam, "sgd": SGD}[self.optimizer](self.learning_rate)
+            return optimize(problem, seeds, optimizer=rule, tol=self.tol, **settings)
+        sizes = np.zeros(len(seeds))
+        problem = self._sampling_problem(target, seeds, sizes)
+        rule = Langevin(self.learning_rate, self.noise_scale)
+        result = optimize(problem, seeds, optimizer=rule, **settings)
+        result.diagnostics["effective_sample_size"] = sizes
+        self._warn_of_collapse(sizes)
+        return result
+
+    def _is_sampled(self):
+        return isinstance(self.init, str) and self.init == "prior"
+
+    def _arg_max_problem(self, target, rows):
+        r"""Eq. 6: :math:`\arg\min_x L(f(x), y) + \lambda\, L_2(x)`."""
+        canvas = self.canvas_
+        surrogate_loss = as_objective(self.objective)
+        if target.is_mixture:
+            # Section 5.4: interpolations maximise the weighted logits, "a direct loss".
+            surrogate_loss = surrogate_loss.excited_by(Logit)
+        if self.prior_ is not None:
+            surrogate_loss += Objective([("prior", PriorEnergy(self.prior_weight, self.prior_))])
+        loss = self._bind(surrogate_loss, target)
+        starts = self._starts()
+
+        def start(row, noise):
+            return (
+                canvas.start(noise)
+                if starts is None
+                else canvas.from_images(starts[rows.start + row if len(starts) > 1 else 0][None])
+            )
+
+        return Problem(
+            start=start,
+            objective=lambda params, rows, noise: loss(canvas.render(params), rows, noise),
+            render=canvas.render,
+            project=canvas.project,
+        )
+
+    def _sampling_problem(self, target, seeds, sizes):
+        r"""Draws from :math:`f(x)_y^{1/\lambda}\, p(x)`: resampled starts, then Langevin steps."""
+        prior, power = self.prior_, 1 / self.prior_weight
+        likelihood = self._bind(as_objective(self.objective), target)
+        pools = {}
+
+        def render(params):
+            images = prior.decode(params[0]).reshape(-1, *self.canvas_.image_shape_)
+            return images if self.value_range_ is None else images.clamp(*self.value_range_)
+
+        def start(row, noise):
+            # Rows that ask for different things share their seeds, and with them their candidates.
+            seed = int(seeds[row])
+            if seed not in pools:
+                pools[seed] = (prior.draw(noise, self.n_candidates)[0], float(noise.uniform(1)))
+            points, uniform = pools[seed]
+            asked = torch.full((len(points),), row, device=self.device_)
+            with torch.no_grad():
+                terms = likelihood(render((points,)), asked, noise)
+            log_weights = -power * sum(terms.values())
+            sizes[row] = effective_sample_size(log_weights)
+            return (points[resample(log_weights, uniform)][None],)
+
+        def energy(params, rows, noise):
+            terms = likelihood(render(params), rows, noise)
+            scaled = {name: power * value for name, value in terms.items()}
+            return {**scaled, "prior": prior.energy(params[0])}
+
+        return Problem(start=start, objective=energy, render=render)
+
+    def _bind(self, objective, target):
+        transforms = self.transforms
+        return TargetedObjective(
+            objective,
+            self.classifier_,
+            target,
+            example=self._mean_image(),
+            transforms=default_transforms() if isinstance(transforms, str) else transforms or (),
+            value_range=self.value_range_,
+        )
+
+    def _mean_image(self):
+        mean = torch.from_numpy(self.mean_image_).to(self.device_)
+        return mean.reshape(1, *self.canvas_.image_shape_)
+
+    def _starts(self):
+        """First images, one for all rows or one a row; None where each row draws its own."""
+        if isinstance(self.init, str):
+            mean = self._mean_image()
+            return {"mean": mean, "zeros": torch.zeros_like(mean), "noise": None}[self.init]
+        images = np.asarray(flatten_images(self.init)[0], dtype=np.float32)
+        if images.ndim != 2 or images.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"init holds images of shape {images.shape[1:]}, but those of X have "
+                f"{self.n_features_in_} values; expected shape (n, {self.n_features_in_})."
+            )
+        return torch.from_numpy(images).to(self.device_).reshape(-1, *self.canvas_.image_shape_)
+
+    def _warn_of_dead_start(self, problem, seeds):
+        """Say so where the classifier gives the first row no direction to go."""
+        noise = RowNoise(seeds[:1], self.device_)
+        params = tuple(value.detach().requires_grad_() for value in problem.start(0, noise))
+        images = problem.render(params)
+        logits = self.classifier_(images)
+        (gradient,) = torch.autograd.grad(logits.abs().sum(), images)
+        if gradient.abs().max() > 0:
+            return
+        certain = float(torch.softmax(logits, dim=1).amax()) > 1 - 1e-6
+        cause = "its answer is saturated" if certain else "no unit between them is active"
+        warnings.warn(
+            f"the classifier's scores do not depend on the first image: {cause}. Values of X lie "
+            f"in {self.value_range_}; if the network expects another range set normalize=(mean, "
+            "std), else start elsewhere with init='noise' or init='mean'.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    def _warn_of_collapse(self, sizes):
+        share = float(np.mean(sizes < 1.5))
+        if share > 0.5 and self.n_candidates > 1:
+            warnings.warn(
+                f"in {share:.0%} of the rows one of {self.n_candidates} draws of the prior has "
+                "almost all the weight: images will be few and alike. Raise n_candidates or "
+                "prior_weight.",
+                UserWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,297 @@
+"""THE loop: optimise the parameters of many rows, in slots of one batch of fixed shape.
+
+Another batch shape gives other bits, and a hundred steps amplify them to visible differences; at
+a fixed shape a row's result depends on its own seed and its slot alone. So the shape never changes:
+slots are filled first in, first out, a converged row frees its slot for the next one, and the
+slots that are left over idle.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from skinvert.inversion.randomness import RowNoise
+
+__all__ = ["DivergenceError", "Problem", "Result", "optimize"]
+
+
+@dataclass
+class Problem:
+    """What is optimised; each function works on a whole batch of slots but `start`.
+
+    Parameters
+    ----------
+    start : callable ``(row, noise) -> tuple of Tensor (1, ...)``
+        First parameters of one row. One row at a time, for a batch would change the bits.
+    objective : callable ``(params, rows, noise) -> dict of str to Tensor (n_slots,)``
+        Weighted terms of each slot's row; minimised is their sum. `rows` is a LongTensor.
+    render : callable ``params -> Tensor (n_slots, ...)``
+        What is kept of a finished row.
+    project : callable ``params -> None``, optional
+        Moves parameters back into their valid range, in place, after each step.
+    """
+
+    start: Callable
+    objective: Callable
+    render: Callable
+    project: Callable = lambda params: None
+
+
+@dataclass
+class Result:
+    """What became of every row.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n_rows, ...)
+    status : ndarray of str of shape (n_rows,)
+        "converged", "completed" (all steps were taken) or "unfinished".
+    n_steps : ndarray of int of shape (n_rows,)
+    terms : dict of str to ndarray of shape (n_rows,)
+        Final weighted value of every term.
+    history : dict of str to ndarray of shape (n_rows, n_steps)
+        Weighted values per step; NaN after a row's end.
+    diagnostics : dict of str to ndarray of shape (n_rows,)
+        What else the method knows of a row.
+    n_sample_steps : int
+        Steps times slots that were computed, padded and idle slots included.
+    """
+
+    images: np.ndarray = None
+    status: np.ndarray = None
+    n_steps: np.ndarray = None
+    terms: dict = field(default_factory=dict)
+    history: dict = field(default_factory=dict)
+    diagnostics: dict = field(default_factory=dict)
+    n_sample_steps: int = 0
+
+
+class DivergenceError(FloatingPointError):
+    """A term became NaN or infinite.
+
+    Attributes
+    ----------
+    step : int
+    term : str
+    rows : list of int
+    result : Result
+        Everything that was finished until then.
+    """
+
+    def __init__(self, step, term, rows, result):
+        super().__init__(
+            f"term {term!r} is not finite at step {step} in rows {rows[:10]}"
+            f"{'' if len(rows) <= 10 else f' and {len(rows) - 10} more'}; lower learning_rate or "
+            "the term's weight, or check the classifier's outputs. Finished rows are in "
+            "the attribute 'result' of this error."
+        )
+        self.step, self.term, self.rows, self.result = step, term, rows, result
+
+
+def optimize(
+    problem,
+    seeds,
+    *,
+    batch_size,
+    n_steps,
+    optimizer,
+    tol=None,
+    patience=10,
+    device="cpu",
+    callback=None,
+):
+    """Optimise all rows and return what became of them.
+
+    Parameters
+    ----------
+    problem : Problem
+    seeds : sequence of int, length n_rows
+        One seed a row; its noise comes from nowhere else.
+    batch_size : int
+        Number of slots, the fixed first dimension of every batch.
+    n_steps : int
+        Most steps a row may take. Zero renders the start.
+    optimizer : object of `skinvert.inversion.optimizers`
+    tol : float or None, default=None
+        A row has converged when its objective has not fallen by more than `tol` in `patience`
+        steps. None takes all steps.
+    patience : int, default=10
+    device : torch.device or str, default="cpu"
+    callback : callable ``(n_row_steps) -> None``, optional
+        Told how many row-steps were settled, those saved by convergence included.
+
+    Returns
+    -------
+    result : Result
+
+    Raises
+    ------
+    DivergenceError
+        If a term is not finite; what was finished is on it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.loop import Problem, optimize
+    >>> from skinvert.inversion.optimizers import SGD
+    >>> bowl = Problem(
+    ...     start=lambda row, noise: (torch.full((1, 2), float(row)),),
+    ...     objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+    ...     render=lambda params: params[0])
+    >>> result = optimize(bowl, range(3), batch_size=2, n_steps=50, optimizer=SGD(0.4), tol=1e-9)
+    >>> result.images.round(4).tolist(), result.status.tolist()
+    ([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], ['converged', 'converged', 'converged'])
+    """
+    slots = _Slots(problem, seeds, batch_size, n_steps, optimizer, device)
+    record = _Record(len(seeds), n_steps)
+    while slots.active.any():
+        if n_steps == 0:
+            finished = slots.active.copy()
+            record.keep(finished, slots, problem, "completed")
+        else:
+            values = slots.step(problem, optimizer, record)
+            record.note(values, slots)
+            stalled = slots.stalled(values, tol, patience)
+            finished = slots.active & (stalled | (slots.steps >= n_steps))
+            record.result.n_sample_steps += batch_size
+            if callback is not None:
+                callback(int(slots.active.sum()))
+            if finished.any():
+                record.keep(finished & ~stalled, slots, problem, "completed")
+                record.keep(finished & stalled, slots, problem, "converged")
+                if callback is not None:
+                    callback(int((n_steps - slots.steps[finished]).sum()))
+        for slot in np.flatnonzero(finished):
+            slots.admit(slot, problem)
+    return record.result
+
+
+class _Slots:
+    """The batch: parameters, optimiser state and noise of the rows at work."""
+
+    def __init__(self, problem, seeds, batch_size, n_steps, optimizer, device):
+        self.seeds, self.n_waiting_from, self.device = seeds, 0, device
+        self.active = np.zeros(batch_size, dtype=bool)
+        self.rows = np.zeros(batch_size, dtype=np.int64)
+        self.steps = np.zeros(batch_size, dtype=np.int64)
+        self.best = np.full(batch_size, np.inf)
+        self.n_stalled = np.zeros(batch_size, dtype=int)
+        self.noise = RowNoise([0] * batch_size, device)
+        self.params = self.buffers = None
+        self.n_buffers = optimizer.n_buffers
+        for slot in range(batch_size):
+            self.admit(slot, problem)
+
+    def admit(self, slot, problem):
+        """Give the slot to the next waiting row; without one it idles where it is."""
+        row = self.n_waiting_from
+        self.active[slot] = row < len(self.seeds)
+        if not self.active[slot]:
+            return
+        self.n_waiting_from += 1
+        self.noise.restart(slot, self.seeds[row])
+        first = problem.start(row, self.noise.slot(slot))
+        if self.params is None:
+            self._allocate(first)
+        with torch.no_grad():
+            for parameter, value in zip(self.params, first, strict=True):
+                parameter[slot] = value[0]
+            for buffer in (buffer for buffers in self.buffers for buffer in buffers):
+                buffer[slot] = 0
+        self.rows[slot], self.steps[slot] = row, 0
+        self.best[slot], self.n_stalled[slot] = np.inf, 0
+
+    def _allocate(self, first):
+        # Idle slots hold the first row's start: valid numbers that nobody reads.
+        n_slots = len(self.active)
+        self.params = tuple(
+            value.detach()
+            .to(self.device)
+            .expand(n_slots, *value.shape[1:])
+            .clone()
+            .requires_grad_()
+            for value in first
+        )
+        self.buffers = [
+            [torch.zeros_like(parameter, requires_grad=False) for _ in range(self.n_buffers)]
+            for parameter in self.params
+        ]
+
+    def step(self, problem, optimizer, record):
+        """One step of all slots; returns the terms as they were before it."""
+        rows = torch.from_numpy(self.rows).to(self.device)
+        values = problem.objective(self.params, rows, self.noise)
+        total = sum(values.values())
+        self._check_finite(values, total, record)
+        # Summed, never averaged: a row's gradient must not know how many neighbours it has.
+        gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
+        self.steps += 1
+        steps = torch.from_numpy(self.steps).to(self.device)
+        with torch.no_grad():
+            for parameter, gradient, buffers in zip(
+                self.params, gradients, self.buffers, strict=True
+            ):
+                if gradient is not None:
+                    optimizer.update(parameter, gradient, buffers, steps, self.noise)
+            problem.project(self.params)
+        return {name: value.detach().cpu().numpy() for name, value in values.items()}
+
+    def _check_finite(self, values, total, record):
+        finite = torch.isfinite(total.detach()).cpu().numpy()
+        if finite[self.active].all():
+            return
+        for name, value in values.items():
+            bad = self.active & ~torch.isfinite(value.detach()).cpu().numpy()
+            if bad.any():
+                slot = int(np.flatnonzero(bad)[0])
+                rows = sorted(self.rows[bad].tolist())
+                raise DivergenceError(int(self.steps[slot]) + 1, name, rows, record.result)
+        raise DivergenceError(int(self.steps.max()) + 1, "total", [], record.result)
+
+    def stalled(self, values, tol, patience):
+        """Which slots have not improved by more than `tol` in the last `patience` steps."""
+        if tol is None:
+            return np.zeros(len(self.active), dtype=bool)
+        total = sum(value.astype(np.float64) for value in values.values())
+        improved = total < self.best - tol
+        self.best = np.where(improved, total, self.best)
+        self.n_stalled = np.where(improved, 0, self.n_stalled + 1)
+        return self.n_stalled >= patience
+
+
+class _Record:
+    """Collects what finished rows leave behind."""
+
+    def __init__(self, n_rows, n_steps):
+        self.n_rows, self.max_steps = n_rows, n_steps
+        self.result = Result(
+            status=np.full(n_rows, "unfinished"), n_steps=np.zeros(n_rows, dtype=int)
+        )
+
+    def note(self, values, slots):
+        """Write down the terms of the step that was just taken."""
+        active = slots.active
+        rows = slots.rows[active]
+        steps = slots.steps[active]
+        for name, value in values.items():
+            if name not in self.result.history:
+                shape = (self.n_rows, self.max_steps)
+                self.result.history[name] = np.full(shape, np.nan, dtype=np.float32)
+                self.result.terms[name] = np.full(self.n_rows, np.nan, dtype=np.float32)
+            self.result.history[name][rows, steps - 1] = value[active]
+            self.result.terms[name][rows] = value[active]
+
+    def keep(self, finished, slots, problem, status):
+        """Render and store the rows of finished slots."""
+        if not finished.any():
+            return
+        with torch.no_grad():
+            images = problem.render(slots.params).detach().cpu().numpy()
+        if self.result.images is None:
+            self.result.images = np.zeros((self.n_rows, *images.shape[1:]), dtype=np.float32)
+        rows = slots.rows[finished]
+        self.result.images[rows] = images[finished]
+        self.result.status[rows] = status
+        self.result.n_steps[rows] = slots.steps[finished]

@@ -1,0 +1,326 @@
+"""Named terms and their weighted sum: what an optimised input is asked to minimise.
+
+A term is called with ``(images, state)`` and returns one value for each image; it is always
+minimised, and its weight is applied here and nowhere else.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.metaestimators import _BaseComposition
+from torch.nn.functional import log_softmax
+
+__all__ = [
+    "Activation",
+    "CrossEntropy",
+    "Excitation",
+    "Logit",
+    "Margin",
+    "Norm",
+    "Objective",
+    "PriorEnergy",
+    "State",
+    "Term",
+    "TotalVariation",
+    "as_objective",
+]
+
+
+@dataclass
+class State:
+    """What terms may look at, computed once a step for the whole batch.
+
+    Attributes
+    ----------
+    logits : Tensor of shape (n, n_classes)
+        The classifier's answer to the (transformed) images.
+    weights : Tensor of shape (n, n_units)
+        What each row asks for; rows sum to one. Units are classes, or channels of `layer`.
+    activations : dict of str to Tensor
+        Outputs of the layers that some term asked for.
+    layer : str or None
+    position : tuple of int or None
+    """
+
+    logits: torch.Tensor
+    weights: torch.Tensor
+    activations: dict = field(default_factory=dict)
+    layer: str | None = None
+    position: tuple | None = None
+
+
+class Term(BaseEstimator):
+    """Base of all terms: a weight, a name, and ``+``.
+
+    Subclasses are dataclasses with a ``weight`` that return a tensor of shape (n,) from
+    ``__call__(images, state)``. ``layers`` names the activations that the term reads.
+    """
+
+    layers = ()
+
+    def __call__(self, images, state):
+        raise TypeError(f"{type(self).__name__} must define __call__(images, state).")
+
+    def __add__(self, other):
+        return as_objective(self) + other
+
+
+class Excitation(Term):
+    """Base of the terms that say how strongly the target is excited."""
+
+
+@dataclass(eq=False, repr=False)
+class CrossEntropy(Excitation):
+    r"""Cross-entropy between the asked weights and the classifier's answer.
+
+    :math:`-\sum_c w_c \log f(x)_c`: the surrogate loss :math:`L(f(x), y)` of input optimisation,
+    eq. 6 (arXiv:2209.09210).
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import CrossEntropy, State
+    >>> state = State(logits=torch.zeros(1, 4), weights=torch.eye(4)[:1])
+    >>> round(float(CrossEntropy()(None, state)), 4)
+    1.3863
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, images, state):
+        return -(state.weights * log_softmax(state.logits, dim=1)).sum(1)
+
+
+@dataclass(eq=False, repr=False)
+class Logit(Excitation):
+    r"""Minus the weighted logits, :math:`-\sum_c w_c a_c(x)`.
+
+    The "direct loss" of input optimisation's interpolations (arXiv:2209.09210, section 5.4). Unlike
+    the cross-entropy it does not fade once the class is certain.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, images, state):
+        return -(state.weights * state.logits).sum(1)
+
+
+@dataclass(eq=False, repr=False)
+class Margin(Excitation):
+    """Largest logit that was not asked for, minus the weighted logits that were.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, images, state):
+        asked = (state.weights * state.logits).sum(1)
+        others = state.logits.masked_fill(state.weights > 0, -torch.inf).amax(1)
+        # A mixture of all classes leaves no other: the margin is then the logits alone.
+        return torch.where(others.isfinite(), others, 0.0) - asked
+
+
+@dataclass(eq=False, repr=False)
+class Activation(Excitation):
+    """Minus the weighted mean activation of the target's channels, or of one neuron.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, images, state):
+        answer = state.activations[state.layer]
+        if state.position is not None:
+            answer = answer[(..., *state.position)]
+        return -(
+            state.weights * answer.flatten(2).mean(2) if answer.ndim > 2 else state.weights * answer
+        ).sum(1)
+
+
+@dataclass(eq=False, repr=False)
+class TotalVariation(Term):
+    r"""Mean of :math:`|x_{i+1,j} - x_{ij}|^p + |x_{i,j+1} - x_{ij}|^p` over pixels and channels.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    power : float, default=2.0
+        The exponent p; 1 keeps edges, 2 smooths them.
+    """
+
+    weight: float = 1.0
+    power: float = 2.0
+
+    def __call__(self, images, state):
+        down = (images[..., 1:, :] - images[..., :-1, :]).abs().pow(self.power)
+        right = (images[..., :, 1:] - images[..., :, :-1]).abs().pow(self.power)
+        return (down.flatten(1).sum(1) + right.flatten(1).sum(1)) / images[0].numel()
+
+
+@dataclass(eq=False, repr=False)
+class Norm(Term):
+    """Mean of the pixels' absolute values, to a power: pulls images towards zero.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    power : float, default=2.0
+    """
+
+    weight: float = 1.0
+    power: float = 2.0
+
+    def __call__(self, images, state):
+        return images.flatten(1).abs().pow(self.power).mean(1)
+
+
+@dataclass(eq=False, repr=False)
+class PriorEnergy(Term):
+    r"""Minus the log-density of the images, :math:`-\log p(x)`, up to a constant.
+
+    The second loss :math:`L_2(x)` of input optimisation, eq. 5 (arXiv:2209.09210).
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+        The paper's λ.
+    prior : callable ``(images, weights) -> (n,)`` from `skinvert.inversion.priors`
+    """
+
+    weight: float = 1.0
+    prior: object = None
+
+    def __call__(self, images, state):
+        return self.prior(images, state.weights)
+
+
+class Objective(_BaseComposition):
+    """A named, weighted sum of terms; written ``CrossEntropy() + TotalVariation(0.1)``.
+
+    Parameters
+    ----------
+    terms : list of (str, Term)
+        ``+`` names each term after its class, in lower case with underscores.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.objectives import CrossEntropy, TotalVariation
+    >>> objective = CrossEntropy() + TotalVariation(weight=0.1)
+    >>> objective.set_params(total_variation__weight=0.5)["total_variation"].weight
+    0.5
+    """
+
+    def __init__(self, terms):
+        self.terms = terms
+
+    def get_params(self, deep=True):
+        """Parameters of the sum and, by ``name__parameter``, of its terms."""
+        return self._get_params("terms", deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters of the sum or of its terms, by name."""
+        self._set_params("terms", **params)
+        return self
+
+    def __getitem__(self, name):
+        return dict(self.terms)[name]
+
+    def __add__(self, other):
+        added = list(self.terms)
+        for name, term in as_objective(other).terms:
+            taken, unique, number = {known for known, _ in added}, name, 2
+            while unique in taken:
+                unique, number = f"{name}_{number}", number + 1
+            added.append((unique, term))
+        return Objective(added)
+
+    @property
+    def layers(self):
+        """Names of the layers whose activations the terms read."""
+        return tuple(dict.fromkeys(layer for _, term in self.terms for layer in term.layers))
+
+    def excited_by(self, excitation):
+        """The same sum with another class of excitation, at the same weights."""
+        return Objective(
+            [
+                (_snake_case(excitation.__name__), excitation(term.weight))
+                if isinstance(term, Excitation)
+                else (name, term)
+                for name, term in self.terms
+            ]
+        )
+
+    def evaluate(self, images, state):
+        """Weighted value of every term.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+        state : State
+
+        Returns
+        -------
+        values : dict of str to Tensor of shape (n,)
+            A term of weight zero is not computed.
+        """
+        return {name: term.weight * term(images, state) for name, term in self.terms if term.weight}
+
+
+_BY_NAME = {"cross_entropy": CrossEntropy, "logit": Logit, "margin": Margin}
+
+
+def as_objective(objective):
+    """An `Objective` from a name, a term or a sum.
+
+    Parameters
+    ----------
+    objective : {"cross_entropy", "logit", "margin"}, Term or Objective
+
+    Returns
+    -------
+    objective : Objective
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and for terms with a negative or non-finite weight.
+    TypeError
+        For anything else.
+    """
+    if isinstance(objective, str):
+        if objective not in _BY_NAME:
+            raise ValueError(f"objective must be one of {sorted(_BY_NAME)}, got {objective!r}.")
+        objective = _BY_NAME[objective]()
+    if isinstance(objective, Term):
+        objective = Objective([(_snake_case(type(objective).__name__), objective)])
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective must be a name, a Term or a sum of terms, got {objective!r} of type "
+            f"{type(objective).__name__}."
+        )
+    for name, term in objective.terms:
+        if not 0 <= term.weight < float("inf"):
+            raise ValueError(
+                f"the weight of term {name!r} must be finite and non-negative, got {term.weight}."
+            )
+    return objective
+
+
+def _snake_case(name):
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

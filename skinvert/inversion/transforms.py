@@ -1,0 +1,398 @@
+"""Random views of images, drawn row by row and applied as one batched operation.
+
+A picture that only one exact crop of it excites is adversarial noise; one that holds under crops,
+flips and noise looks like its class. The transforms bear the names and parameters of
+torchvision.transforms.v2, which takes no generator and draws one set of parameters for a whole
+batch. Here every row draws its own from its own generator, and its view depends on nothing else.
+
+Each transform has two methods: ``draw(noise, image_shape)`` returns what the generators decided,
+a tensor with one entry a row, and ``apply(images, drawn, value_range)`` is deterministic and
+differentiable. The geometric ones draw 2 × 3 matrices that map the coordinates of the view to
+those of the image (both run from -1 to 1 between the outer edges of the border pixels, x right
+and y down); a run of them becomes one matrix, hence one bilinear resampling, which is all that
+they cost. Places outside the image take the colour of its border: black corners would be a
+pattern to exploit.
+"""
+
+from itertools import groupby
+from math import inf
+from numbers import Real
+
+import torch
+from sklearn.base import BaseEstimator
+
+__all__ = [
+    "ColorJitter",
+    "GaussianNoise",
+    "RandomAffine",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "default_transforms",
+    "random_views",
+]
+
+
+def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
+    """One random view of each image.
+
+    Parameters
+    ----------
+    transforms : sequence of transforms
+        Applied in order; neighbouring geometric ones are merged into one resampling.
+    images : tensor of shape (B, C, H, W)
+    noise : RowNoise with B slots
+        Where the rows draw their parameters.
+    value_range : tuple (low, high) or None, default=(0.0, 1.0)
+        Range of the images' values: the unit of :class:`GaussianNoise`, and the black, white and
+        limits of :class:`ColorJitter`. None stands for unbounded values: a unit of one, black at
+        zero, no limits.
+
+    Returns
+    -------
+    views : tensor of shape (B, C, H, W)
+        Gradients reach ``images``.
+
+    Raises
+    ------
+    ValueError
+        For a transform with a parameter out of its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import default_transforms, random_views
+    >>> images = torch.rand(2, 3, 32, 32)
+    >>> random_views(default_transforms(), images, RowNoise([0, 1])).shape
+    torch.Size([2, 3, 32, 32])
+    """
+    image_shape = tuple(images.shape[1:])
+    for geometric, run in groupby(transforms, key=lambda transform: hasattr(transform, "matrices")):
+        run = list(run)
+        drawn = [transform.draw(noise, image_shape) for transform in run]
+        if geometric and len(run) > 1:
+            merged = run[0].matrices(drawn[0])
+            for transform, parameters in zip(run[1:], drawn[1:], strict=True):
+                merged = _compose(merged, transform.matrices(parameters))
+            images = _resample(images, merged)
+        else:
+            for transform, parameters in zip(run, drawn, strict=True):
+                images = transform.apply(images, parameters, value_range)
+    return images
+
+
+def default_transforms():
+    """The views that photographs are judged by: crops of 0.6 to 1, flips, a little noise.
+
+    Returns
+    -------
+    transforms : list of transforms
+
+    Examples
+    --------
+    >>> from skinvert.inversion.transforms import default_transforms
+    >>> default_transforms()
+    [RandomResizedCrop(), RandomHorizontalFlip(), GaussianNoise(sigma=0.03)]
+    """
+    return [RandomResizedCrop(), RandomHorizontalFlip(), GaussianNoise(sigma=0.03)]
+
+
+class RandomAffine(BaseEstimator):
+    """Random rotation, shift and zoom about the centre.
+
+    As in torchvision, but shifts are not rounded to whole pixels and shear is left out.
+
+    Parameters
+    ----------
+    degrees : float or tuple (min, max), default=0
+        Angles, clockwise; a number stands for (-degrees, degrees).
+    translate : tuple (x, y) or None, default=None
+        Largest shifts, as fractions of the width and of the height, between 0 and 1.
+    scale : tuple (min, max) or None, default=None
+        Magnifications; above 1 enlarges.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import RandomAffine
+    >>> RandomAffine(degrees=10, translate=(0.1, 0.1)).draw(RowNoise([0, 1]), (3, 8, 8)).shape
+    torch.Size([2, 2, 3])
+    """
+
+    def __init__(self, degrees=0, translate=None, scale=None):
+        self.degrees = degrees
+        self.translate = translate
+        self.scale = scale
+
+    def draw(self, noise, image_shape):
+        """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
+        paired = isinstance(self.degrees, tuple | list)
+        _check("degrees", self.degrees, low=-inf if paired else 0)
+        degrees = self.degrees if paired else (-self.degrees, self.degrees)
+        for fraction in self.translate or ():
+            _check("translate", fraction, low=0, high=1)
+        if self.scale is not None:
+            _check_pair("scale", self.scale, low=0)
+        angle, x, y, zoom = noise.uniform(4).unbind(1)
+        angle = torch.deg2rad(_between(degrees, angle))
+        largest_x, largest_y = self.translate or (0.0, 0.0)
+        zoom = _between(self.scale or (1.0, 1.0), zoom)
+        return _affine_matrices(
+            angle,
+            2 * _between((-largest_x, largest_x), x),
+            2 * _between((-largest_y, largest_y), y),
+            zoom,
+            aspect=image_shape[2] / image_shape[1],
+        )
+
+    def matrices(self, drawn):
+        """Coordinates of the view to those of the image: what was drawn."""
+        return drawn
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        return _resample(images, drawn)
+
+
+class RandomResizedCrop(BaseEstimator):
+    """A random part of the image, enlarged to the whole.
+
+    As in torchvision, but that the view is as large as the image, ``ratio`` is relative to
+    the image's own, the crop need not begin at a whole pixel, and sides too long for the
+    image are cut to it in place of ten trials.
+
+    Parameters
+    ----------
+    scale : tuple (min, max), default=(0.6, 1.0)
+        Area of the crop as a fraction of the image's.
+    ratio : tuple (min, max), default=(1.0, 1.0)
+        Width by height of the crop, over that of the image; drawn on a logarithmic scale.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import RandomResizedCrop
+    >>> RandomResizedCrop(scale=(0.6, 1.0)).draw(RowNoise([0, 1]), (3, 8, 8)).shape
+    torch.Size([2, 2, 3])
+    """
+
+    def __init__(self, scale=(0.6, 1.0), ratio=(1.0, 1.0)):
+        self.scale = scale
+        self.ratio = ratio
+
+    def draw(self, noise, image_shape):
+        """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
+        _check_pair("scale", self.scale, low=0, high=1)
+        _check_pair("ratio", self.ratio, low=0)
+        area, ratio, x, y = noise.uniform(4).unbind(1)
+        area = _between(self.scale, area)
+        low, high = torch.tensor(self.ratio).log().tolist()
+        ratio = _between((low, high), ratio).exp()
+        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+        zero = torch.zeros_like(width)
+        left, top = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
+        return _stack(width, zero, left, zero, height, top)
+
+    def matrices(self, drawn):
+        """Coordinates of the view to those of the image: what was drawn."""
+        return drawn
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        return _resample(images, drawn)
+
+
+class RandomHorizontalFlip(BaseEstimator):
+    """Swap left and right with probability ``p``.
+
+    Parameters
+    ----------
+    p : float, default=0.5
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.transforms import RandomHorizontalFlip
+    >>> images = torch.tensor([[[[1.0, 2.0]]], [[[1.0, 2.0]]]])
+    >>> RandomHorizontalFlip().apply(images, torch.tensor([True, False])).flatten().tolist()
+    [2.0, 1.0, 1.0, 2.0]
+    """
+
+    def __init__(self, p=0.5):
+        self.p = p
+
+    def draw(self, noise, image_shape):
+        """Which rows are flipped: booleans of shape (B,)."""
+        _check("p", self.p, low=0, high=1)
+        return noise.uniform(1)[:, 0] < self.p
+
+    def matrices(self, drawn):
+        """Coordinates of the view to those of the image."""
+        sign = 1 - 2 * drawn.float()
+        zero, one = torch.zeros_like(sign), torch.ones_like(sign)
+        return _stack(sign, zero, zero, zero, one, zero)
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        return torch.where(_per_row(drawn), images.flip(-1), images)
+
+
+class GaussianNoise(BaseEstimator):
+    """Add independent normal noise to every value; the sum is not clipped.
+
+    Parameters
+    ----------
+    mean, sigma : float, default=0.0 and 0.1
+        Mean and standard deviation in units of the value range: 0.1 is a tenth of the way from
+        its lowest to its highest value. Data units where the range is unbounded.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import GaussianNoise
+    >>> transform, images = GaussianNoise(sigma=0.1), torch.zeros(1, 3, 64, 64)
+    >>> drawn = transform.draw(RowNoise([0]), (3, 64, 64))
+    >>> round(float(transform.apply(images, drawn, value_range=(0, 255)).std()))
+    26
+    """
+
+    def __init__(self, mean=0.0, sigma=0.1):
+        self.mean = mean
+        self.sigma = sigma
+
+    def draw(self, noise, image_shape):
+        """Noise of shape (B, C, H, W), in units of the value range."""
+        _check("mean", self.mean)
+        _check("sigma", self.sigma, low=0)
+        return noise.normal(*image_shape) * self.sigma + self.mean
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        low, high = value_range or (0.0, 1.0)
+        return images + drawn.to(images) * (high - low)
+
+
+class ColorJitter(BaseEstimator):
+    """Random brightness, contrast and saturation, in this order.
+
+    As in torchvision, but for the fixed order and the hue, which is left out. Values are cut to
+    the value range after each of the three, as there, unless it is unbounded. Saturation changes
+    images of three channels only.
+
+    Parameters
+    ----------
+    brightness, contrast, saturation : float or tuple (min, max), default=0
+        Range of the factors; a number stands for (max(0, 1 - number), 1 + number). Brightness
+        multiplies the distance from black; contrast that from the image's mean grey, saturation
+        that from every pixel's own grey.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.transforms import ColorJitter
+    >>> images = torch.full((1, 3, 2, 2), 0.5)
+    >>> ColorJitter().apply(images, torch.tensor([[0.5, 1.0, 1.0]])).unique().tolist()
+    [0.25]
+    """
+
+    def __init__(self, brightness=0, contrast=0, saturation=0):
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+
+    def draw(self, noise, image_shape):
+        """Factors of brightness, contrast and saturation: a tensor of shape (B, 3)."""
+        factors = []
+        uniform = noise.uniform(3).unbind(1)
+        for name, drawn in zip(("brightness", "contrast", "saturation"), uniform, strict=True):
+            limits = getattr(self, name)
+            _check(name, limits, low=0)
+            if not isinstance(limits, tuple | list):
+                limits = (max(0.0, 1 - limits), 1 + limits)
+            factors.append(_between(limits, drawn))
+        return torch.stack(factors, 1)
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        low, high = value_range or (0.0, None)
+        brightness, contrast, saturation = (_per_row(f) for f in drawn.to(images).unbind(1))
+        images = _blend(images, torch.full_like(images, low), brightness, low, high)
+        images = _blend(images, _grey(images).mean((2, 3), keepdim=True), contrast, low, high)
+        if images.shape[1] == 3:
+            images = _blend(images, _grey(images), saturation, low, high)
+        return images
+
+
+def _blend(images, origin, factor, low, high):
+    blended = origin + factor * (images - origin)
+    return blended if high is None else blended.clamp(low, high)
+
+
+def _grey(images):
+    if images.shape[1] != 3:
+        return images.mean(1, keepdim=True)
+    luma = images.new_tensor([0.2989, 0.587, 0.114])  # ITU-R BT.601, as torchvision rounds it
+    luma = luma / luma.sum()  # so that the grey of white is white wherever black lies
+    return (images * luma[:, None, None]).sum(1, keepdim=True)
+
+
+def _affine_matrices(angle, x, y, zoom, aspect):
+    """Inverse of: zoom, turn clockwise, shift by (x, y); ``aspect`` is width by height."""
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    # Coordinates are in half-widths and half-heights, a rotation is in pixels.
+    xy, yx = sine / aspect, -sine * aspect
+    return _stack(cosine, xy, -(cosine * x + xy * y), yx, cosine, -(yx * x + cosine * y))
+
+
+def _stack(*entries):
+    return torch.stack(entries, 1).unflatten(1, (2, 3))
+
+
+def _compose(first, second):
+    """Matrices of the view of a view: what ``second`` reads is where ``first`` looks."""
+    # Sums of products, not bmm, whose bits may depend on the number of rows.
+    linear = (first[:, :, :2, None] * second[:, None, :, :]).sum(2)
+    shift = torch.cat([torch.zeros_like(first[:, :, :2]), first[:, :, 2:]], 2)
+    return linear + shift
+
+
+def _resample(images, matrices):
+    """Bilinear views (B, C, H, W) of images at the places that (B, 2, 3) matrices name."""
+    height, width = images.shape[2:]
+    matrices = matrices.to(images)
+    x = (torch.arange(width, device=images.device, dtype=images.dtype) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=images.device, dtype=images.dtype) * 2 + 1) / height - 1
+    of_x, of_y, shift = matrices[:, None, None].unbind(-1)
+    grid = of_x * x[:, None] + of_y * y[:, None, None] + shift
+    return torch.nn.functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def _per_row(values):
+    return values[:, None, None, None]
+
+
+def _between(limits, uniform):
+    """Uniform draws in [0, 1) moved to the limits (min, max)."""
+    low, high = limits
+    return low + (high - low) * uniform
+
+
+def _check(name, value, low=-inf, high=inf, *, above=False):
+    """Raise unless a number, or (min, max) in order, is finite and within ``low`` and ``high``."""
+    numbers = value if isinstance(value, tuple | list) else (value, value)
+    fits = len(numbers) == 2 and all(isinstance(number, Real) for number in numbers)
+    fits = fits and low <= numbers[0] <= numbers[1] <= high and abs(numbers[1]) < inf
+    if not fits or abs(numbers[0]) == inf or (above and numbers[0] == low):
+        bounds = "" if low == -inf else f", {'above' if above else 'at least'} {low}"
+        bounds += "" if high == inf else f", at most {high}"
+        expected = "(min, max), in order and" if numbers is value else "a number,"
+        raise ValueError(f"{name}={value!r}: expected {expected} finite{bounds}.")
+
+
+def _check_pair(name, value, low, high=inf):
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name}={value!r}: expected a pair (min, max).")
+    _check(name, value, low, high, above=True)

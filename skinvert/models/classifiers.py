@@ -1,0 +1,139 @@
+"""The small networks that `fit` trains where the user brings no classifier."""
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["ConvClassifier", "DenseClassifier", "Standardize", "default_architecture"]
+
+
+class Standardize(nn.Module):
+    """Subtract a mean and divide by a scale, both fixed.
+
+    Parameters
+    ----------
+    mean : float or array-like
+        Broadcast against the input.
+    scale : float or array-like
+        Zeros, of constant features, count as one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.models.classifiers import Standardize
+    >>> Standardize(1.0, 2.0)(torch.tensor([5.0]))
+    tensor([2.])
+    """
+
+    def __init__(self, mean=0.0, scale=1.0):
+        super().__init__()
+        scale = torch.as_tensor(scale, dtype=torch.float32)
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.where(scale > 0, scale, 1.0))
+
+    def forward(self, inputs):
+        return (inputs - self.mean) / self.scale
+
+
+class ConvClassifier(nn.Sequential):
+    """Two convolutions and two dense layers, for images of 8 to 64 pixels.
+
+    Parameters
+    ----------
+    image_shape : tuple (C, H, W)
+        H and W of at least 4.
+    n_classes : int
+    width : int, default=32
+        Channels of the first convolution; the second has twice as many.
+    n_hidden : int, default=128
+    mean, scale : float or array of shape (C, 1, 1), default=0.0 and 1.0
+        The first layer standardises with them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.models.classifiers import ConvClassifier
+    >>> ConvClassifier((1, 28, 28), 10)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, image_shape, n_classes, width=32, n_hidden=128, mean=0.0, scale=1.0):
+        channels, height, tall = image_shape
+        n_features = 2 * width * (height // 4) * (tall // 4)
+        super().__init__(
+            Standardize(mean, scale),
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(n_features, n_hidden),
+            nn.ReLU(),
+            nn.Linear(n_hidden, n_classes),
+        )
+
+
+class DenseClassifier(nn.Sequential):
+    """Two hidden layers on standardised rows, for data that are not images.
+
+    Parameters
+    ----------
+    n_features : int
+    n_classes : int
+    n_hidden : int, default=128
+    mean, scale : float or array of shape (n_features,), default=0.0 and 1.0
+        The first layer standardises with them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.models.classifiers import DenseClassifier
+    >>> DenseClassifier(13, 3)(torch.zeros(2, 13)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, n_features, n_classes, n_hidden=128, mean=0.0, scale=1.0):
+        super().__init__(
+            Standardize(mean, scale),
+            nn.Linear(n_features, n_hidden),
+            nn.ReLU(),
+            nn.Linear(n_hidden, n_hidden),
+            nn.ReLU(),
+            nn.Linear(n_hidden, n_classes),
+        )
+
+
+def default_architecture(rows, image_shape, n_classes):
+    """Class and constructor arguments of the default network for such data.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Training rows; the network standardises with their moments.
+    image_shape : tuple (C, H, W) or None
+    n_classes : int
+
+    Returns
+    -------
+    module : type
+        `ConvClassifier` for images of at least 8 pixels a side, `DenseClassifier` otherwise.
+    arguments : dict
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.models.classifiers import default_architecture
+    >>> default_architecture(np.zeros((5, 13)), None, 3)[0].__name__
+    'DenseClassifier'
+    """
+    if image_shape is None or min(image_shape[1:]) < 8:
+        moments = {"mean": rows.mean(0), "scale": rows.std(0)}
+        return DenseClassifier, {"n_features": rows.shape[1], "n_classes": n_classes, **moments}
+    images = rows.reshape(len(rows), *image_shape)
+    moments = {
+        name: np.asarray(moment, dtype=np.float32).reshape(-1, 1, 1)
+        for name, moment in (("mean", images.mean((0, 2, 3))), ("scale", images.std((0, 2, 3))))
+    }
+    return ConvClassifier, {"image_shape": image_shape, "n_classes": n_classes, **moments}

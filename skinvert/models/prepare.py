@@ -1,0 +1,218 @@
+"""From what the user passes as `classifier` to a trained one: train the default, fit a clone, or
+take what is trained already."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from torch import nn
+
+from skinvert.models.classifiers import default_architecture
+from skinvert.models.frozen import FrozenClassifier, freeze
+from skinvert.models.training import TrainingNet, local_seed, pinned_threads
+
+__all__ = ["PreparedClassifier", "prepare_classifier"]
+
+
+@dataclass
+class PreparedClassifier:
+    """A classifier ready to be inverted.
+
+    Attributes
+    ----------
+    frozen : FrozenClassifier
+    classes : ndarray of shape (n_classes,)
+        Labels in the order of the outputs.
+    fidelity : float or None
+        Of a distilled student, on held-out rows.
+    history : dict of str to ndarray of shape (n_epochs,)
+        Training loss, where a network was trained.
+    """
+
+    frozen: FrozenClassifier
+    classes: np.ndarray
+    fidelity: float | None = None
+    history: dict = field(default_factory=dict)
+
+
+def prepare_classifier(
+    classifier,
+    rows,
+    y,
+    *,
+    image_shape=None,
+    trailing_shape=None,
+    normalize=None,
+    outputs="auto",
+    classes=None,
+    adversarial_radius=0.0,
+    device="cpu",
+    seed=0,
+):
+    """Train the classifier where that is asked for, and freeze it.
+
+    Parameters
+    ----------
+    classifier : None, torch.nn.Module, FrozenEstimator, or unfitted estimator
+        None trains `default_architecture`; an unfitted estimator (a skorch net, a Pipeline) is
+        cloned and fitted; a module and a FrozenEstimator are taken as they are.
+    rows : ndarray of shape (n, n_features), float32
+    y : ndarray of shape (n,)
+    image_shape, trailing_shape, normalize, outputs, classes, device, seed
+        As of `skinvert.models.frozen.freeze`.
+    adversarial_radius : float, default=0.0
+        Of the default network's training; see `TrainingNet`.
+
+    Returns
+    -------
+    prepared : PreparedClassifier
+
+    Raises
+    ------
+    ValueError
+        For a fitted classifier that is not frozen, one class where training is needed, and
+        parameters that do not apply to this kind of classifier.
+    TypeError
+        For anything that is not a classifier.
+    """
+    is_network = isinstance(classifier, nn.Module) or (
+        isinstance(classifier, FrozenEstimator) and isinstance(classifier.estimator, NeuralNet)
+    )
+    if normalize is not None and not is_network:
+        raise ValueError(
+            "normalize=(mean, std) serves trained torch modules and frozen skorch nets; other "
+            "classifiers see X as it is. Leave normalize=None, or scale inside a Pipeline."
+        )
+    if adversarial_radius and classifier is not None:
+        raise ValueError(
+            "adversarial_radius belongs to the default classifier; got a classifier of your own. "
+            "Train that one on adversarial rows yourself, or set adversarial_radius=0."
+        )
+    history = {}
+    if not is_network and not isinstance(classifier, FrozenEstimator):
+        classifier, classes, history = _train(
+            classifier,
+            rows,
+            y,
+            image_shape,
+            trailing_shape,
+            classes,
+            adversarial_radius,
+            device,
+            seed,
+        )
+    frozen, classes, fidelity = freeze(
+        classifier,
+        rows,
+        image_shape=image_shape,
+        trailing_shape=trailing_shape,
+        normalize=normalize,
+        outputs=outputs,
+        classes=classes,
+        device=device,
+        seed=seed,
+    )
+    return PreparedClassifier(frozen, classes, fidelity, history)
+
+
+def _train(classifier, rows, y, image_shape, trailing_shape, classes, radius, device, seed):
+    """The trained classifier, the labels of its outputs and its history."""
+    _refuse_fitted(classifier)
+    labels = np.unique(y)
+    if len(labels) < 2:
+        raise ValueError(
+            f"a classifier has to be trained, but y holds one class, {labels.tolist()}; pass rows "
+            "of at least two classes, or a trained classifier."
+        )
+    if classifier is None:
+        module, arguments = default_architecture(rows, image_shape, len(labels))
+        arguments = {f"module__{name}": value for name, value in arguments.items()}
+        net = TrainingNet(module, adversarial_radius=radius, seed=seed, device=device, **arguments)
+        shape = rows.shape[1:] if module.__name__ == "DenseClassifier" else image_shape
+        return (*_fit_net(net, rows, y, labels, shape, seed), _loss_of(net))
+    classifier = clone(classifier)
+    last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
+    if not isinstance(last, NeuralNet):
+        with local_seed(seed, device):
+            return classifier.fit(rows, y), classes, {}
+    last.set_params(device=str(device))
+    if last is classifier:
+        shape, labels = _shape_and_labels(
+            last, rows, labels, image_shape, trailing_shape, classes, device, seed
+        )
+    else:
+        shape, labels = rows.shape[1:], labels if classes is None else np.asarray(classes)
+    return (*_fit_net(classifier, rows, y, labels, shape, seed), _loss_of(last))
+
+
+def _refuse_fitted(classifier):
+    if classifier is None:
+        return
+    if not hasattr(classifier, "fit") or not hasattr(classifier, "get_params"):
+        raise TypeError(
+            f"classifier must be None, a torch.nn.Module, or a scikit-learn or skorch classifier, "
+            f"got {classifier!r} of type {type(classifier).__name__}."
+        )
+    last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
+    if isinstance(last, NeuralNet):
+        fitted = bool(getattr(last, "history_", None) or getattr(last, "history", None))
+    else:
+        try:
+            check_is_fitted(classifier)
+        except (NotFittedError, TypeError):
+            fitted = False
+        else:
+            fitted = True
+    if fitted:
+        raise ValueError(
+            f"classifier is a {type(classifier).__name__} that is already fitted, and fit would "
+            "train a clone of it afresh. Wrap it to use it as it is: "
+            "sklearn.frozen.FrozenEstimator(classifier); or pass sklearn.base.clone(classifier)."
+        )
+
+
+def _shape_and_labels(net, rows, labels, image_shape, trailing_shape, classes, device, seed):
+    """Which layout an untrained skorch net takes, and what its outputs will stand for."""
+    with local_seed(seed, device):
+        trial = clone(net).initialize()
+    frozen, outputs, _ = freeze(
+        trial.module_,
+        rows,
+        image_shape=image_shape,
+        trailing_shape=trailing_shape,
+        outputs="logits",
+        device=device,
+    )
+    n_outputs = len(outputs)
+    if classes is not None:
+        return frozen.input_shape, np.asarray(classes)
+    if len(labels) == n_outputs:
+        return frozen.input_shape, labels
+    if set(labels.tolist()) <= set(range(n_outputs)):
+        # A fold can lack a class of a net that has an output for it.
+        return frozen.input_shape, np.arange(n_outputs)
+    raise ValueError(
+        f"the skorch net has {n_outputs} outputs, but y holds {len(labels)} classes; set the "
+        "module's number of outputs, or name every output with classes=."
+    )
+
+
+def _fit_net(classifier, rows, y, labels, shape, seed):
+    column = {label: index for index, label in enumerate(labels.tolist())}
+    unknown = [label for label in np.unique(y).tolist() if label not in column]
+    if unknown:
+        raise ValueError(f"y holds labels that classes= does not name: {unknown[:5]}.")
+    columns = np.array([column[label] for label in y.tolist()], dtype=np.int64)
+    with local_seed(seed), pinned_threads(1):
+        classifier.fit(rows.reshape(len(rows), *shape), columns)
+    return classifier, labels
+
+
+def _loss_of(net):
+    losses = [epoch["train_loss"] for epoch in net.history if "train_loss" in epoch]
+    return {"train_loss": np.array(losses)} if losses else {}

@@ -1,0 +1,243 @@
+"""How networks are trained: the one skorch net, its seed, and the devices and threads around it."""
+
+import contextlib
+import random
+import threading
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+
+__all__ = ["TrainingNet", "local_seed", "pinned_threads", "resolve_device"]
+
+_THREADS_LOCK = threading.RLock()
+
+
+def resolve_device(device):
+    """Turn "auto" into the best device at hand: cuda, then mps, then cpu.
+
+    Parameters
+    ----------
+    device : str or torch.device
+
+    Returns
+    -------
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device does not exist on this machine.
+
+    Examples
+    --------
+    >>> from skinvert.models.training import resolve_device
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here ({reason}); expected 'auto', 'cpu', or a "
+            "device that torch sees on this machine."
+        ) from None
+    return resolved
+
+
+@contextlib.contextmanager
+def local_seed(seed, device="cpu"):
+    """Seed Python, NumPy and torch inside the block and put their global states back afterwards.
+
+    Third-party training (skorch, unseeded scikit-learn estimators) draws from the global states.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device or str, default="cpu"
+        Its generator is fenced too where it is a CUDA device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.models.training import local_seed
+    >>> before = torch.get_rng_state()
+    >>> with local_seed(0):
+    ...     _ = torch.rand(3)
+    >>> bool((torch.get_rng_state() == before).all())
+    True
+    """
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with _kept_states(), torch.random.fork_rng(devices=devices):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 (the global state is what is fenced)
+        # torch.manual_seed would reseed every device, and only this one is fenced.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _kept_states():
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def pinned_threads(n_threads):
+    """Run the block with that many intra-op threads; one block at a time.
+
+    Weight gradients have other bits with another number of threads, so that a network trained in
+    a worker process would differ from the one trained here.
+
+    Parameters
+    ----------
+    n_threads : int
+    """
+    with _THREADS_LOCK:
+        before = torch.get_num_threads()
+        torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class TrainingNet(NeuralNet):
+    """skorch's net with this library's manners.
+
+    float32 inputs and int64 targets, seeded without touching global state, silent, no hidden
+    validation split, shuffled batches, weighted rows, and, for robust classifiers, adversarial
+    examples in place of the training rows.
+
+    Parameters
+    ----------
+    module : type or torch.nn.Module
+    criterion : type, default=torch.nn.CrossEntropyLoss
+    seed : int, default=0
+        Of the weights, the shuffling and the adversarial starts.
+    adversarial_radius : float, default=0.0
+        Radius ε, in the units of X, of the ℓ2 ball in which each training row is replaced by the
+        worst one that `adversarial_steps` of projected gradient ascent find (Madry et al. 2018).
+        Robust classifiers have gradients that look like their classes (Santurkar et al. 2019).
+    adversarial_steps : int, default=5
+    **kwargs
+        As of `skorch.NeuralNet`.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from skinvert.models.training import TrainingNet
+    >>> net = TrainingNet(
+    ...     torch.nn.Linear, module__in_features=2, module__out_features=2, lr=0.1, max_epochs=50)
+    >>> X = np.array([[-1.0, 0.0], [1.0, 0.0]] * 20)
+    >>> net.fit(X, np.array([0, 1] * 20)).predict(X[:2]).argmax(1).tolist()
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        module,
+        criterion=torch.nn.CrossEntropyLoss,
+        *,
+        seed=0,
+        adversarial_radius=0.0,
+        adversarial_steps=5,
+        optimizer=torch.optim.Adam,
+        lr=1e-3,
+        max_epochs=15,
+        batch_size=64,
+        train_split=None,
+        iterator_train__shuffle=True,
+        verbose=0,
+        **kwargs,
+    ):
+        self.seed = seed
+        self.adversarial_radius = adversarial_radius
+        self.adversarial_steps = adversarial_steps
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            iterator_train__shuffle=iterator_train__shuffle,
+            verbose=verbose,
+            **kwargs,
+        )
+
+    def fit(self, X, y, sample_weight=None, **fit_params):
+        """Train afresh on X (n, ...) and integer targets y (n,).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,) or None, default=None
+
+        Returns
+        -------
+        self : object
+        """
+        X = np.array(X, dtype=np.float32)
+        y = np.array(y, dtype=np.int64)
+        if sample_weight is not None:
+            y = np.column_stack([y, np.asarray(sample_weight, dtype=np.float64)])
+        with local_seed(self.seed, self.device):
+            return super().fit(X, y, **fit_params)
+
+    def infer(self, x, **fit_params):
+        """The module's answer to a batch, cast to float32."""
+        return super().infer(torch.as_tensor(x).float(), **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Mean loss of a batch; weighted where `fit` got weights."""
+        if y_true.ndim == 1:
+            return super().get_loss(y_pred, y_true, X=X, training=training)
+        labels, weights = y_true[:, 0].long(), y_true[:, 1].float().to(y_pred.device)
+        losses = torch.nn.functional.cross_entropy(
+            y_pred, labels.to(y_pred.device), reduction="none"
+        )
+        return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+
+    def train_step(self, batch, **fit_params):
+        """One optimiser step, on adversarial rows where a radius is set."""
+        if self.adversarial_radius:
+            X, y = batch
+            batch = self._worst_rows(X.to(self.device), y), y
+        return super().train_step(batch, **fit_params)
+
+    def _worst_rows(self, X, y):
+        """ℓ2 projected gradient ascent on the loss, from the rows themselves."""
+        radius, worst = self.adversarial_radius, X.clone()
+        step = 2.5 * radius / self.adversarial_steps
+        for _ in range(self.adversarial_steps):
+            worst.requires_grad_()
+            loss = self.get_loss(self.infer(worst), y, training=False)
+            (gradient,) = torch.autograd.grad(loss, worst)
+            moved = worst.detach() + step * _unit_rows(gradient) - X
+            shrink = (radius / moved.flatten(1).norm(dim=1).clamp_min(radius)).reshape(
+                -1, *[1] * (X.ndim - 1)
+            )
+            worst = X + moved * shrink
+        return worst.detach()
+
+
+def _unit_rows(rows):
+    norms = rows.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return rows / norms.reshape(-1, *[1] * (rows.ndim - 1))

@@ -1,0 +1,31 @@
+"""scikit-learn's own checks, on every public estimator."""
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from skinvert import InputOptimizationGenerator
+
+# {"EstimatorName": {"check_name": "a sentence saying why"}}
+EXPECTED_FAILURES = {}
+
+ESTIMATORS = [
+    InputOptimizationGenerator(device="cpu"),
+    InputOptimizationGenerator(prior="mean", init="noise", n_steps=2, device="cpu"),
+]
+
+
+@parametrize_with_checks(
+    ESTIMATORS,
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES.get(type(estimator).__name__, {}),
+    xfail_strict=True,
+)
+def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ESTIMATORS[:1])
+def test_the_contract_is_really_exercised(estimator):
+    # The suite is nearly empty, without a word, for estimators that are not tagged as 2-D.
+    results = check_estimator(estimator, on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) >= 41
