@@ -18,16 +18,24 @@ from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.objectives import Logit, Objective, PriorEnergy, Term, as_objective
 from skinvert.inversion.optimizers import SGD, Adam, Langevin
 from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
-from skinvert.inversion.priors import MeanPrior, as_density_prior
+from skinvert.inversion.priors import DensityPrior, MeanPrior, as_density_prior
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.sampling import effective_sample_size, resample
 from skinvert.inversion.targeted import TargetedObjective
-from skinvert.inversion.transforms import default_transforms
+from skinvert.inversion.transforms import (
+    RandomAffine,
+    apply_view,
+    default_transforms,
+    draw_view,
+)
 from skinvert.layout import flatten_images
 from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
 
 __all__ = ["InputOptimizationGenerator"]
+
+_SHIFTS = (RandomAffine(translate=(0.04, 0.04)),)
+_LEAST_SHIFTED = 16  # pixels: below it 4 % is no whole pixel
 
 _PARAMETERIZATIONS = {"pixels": Pixels, "pyramid": Pyramid, "fourier": Fourier, "phase": Phase}
 
@@ -62,13 +70,13 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         stays in the units of X.
     outputs : {"auto", "logits", "probabilities"}, default="auto"
         What a network returns. "auto" takes rows that sum to one for probabilities.
-    prior : {"mixture", "gaussian", "mean", "class_means"}, density estimator or None, \
-            default="mixture"
+    prior : {"mixture", "gaussian", "mean", "class_means"}, density estimator or None
         The density :math:`p(x)`: a Gaussian mixture on principal components, one Gaussian, the
         distance to the mean image (the paper), the distance to the mean image of each class
         (which needs labels), or any ``GaussianMixture``, ``KernelDensity`` or ``PCA``, alone or
-        in a Pipeline; unfitted ones are fitted on X. None leaves it out. Read by `fit`.
-    prior_weight : float, default=0.25
+        in a Pipeline; unfitted ones are fitted on X. None leaves it out. By default "mixture".
+        Read by `fit`.
+    prior_weight : float, default=0.1
         The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
         Bayes' rule, and smaller values trust the classifier more.
     prior_norm : {"l2", "l1"}, default="l2"
@@ -86,6 +94,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         Draws of the prior among which each row chooses; ``init="prior"`` only.
     noise_scale : float, default=1.0
         Scale of the Langevin noise; 0 climbs. ``init="prior"`` only.
+    augmentation : "auto", list of geometric transforms or None, default="auto"
+        Views under which images are taken to be equally likely: every draw of the prior is shown
+        under one. "auto" shifts images of 16 pixels or more by up to 4 % of their side, and
+        leaves everything else alone. ``init="prior"`` only.
     parameterization : {"pixels", "pyramid", "fourier", "phase"} or object, default="pixels"
         What is optimised where nothing is drawn. Read by `fit`.
     transforms : None, "robust" or list of transforms, default=None
@@ -138,7 +150,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         ``train_loss`` per epoch, where a network was trained. The objective's terms per step are
         in the ``info`` of ``generate(..., return_info=True)``.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
 
     See Also
     --------
@@ -180,6 +192,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "init": [StrOptions({"prior", "noise", "mean", "zeros"}), "array-like"],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "noise_scale": [Interval(Real, 0, None, closed="left")],
+        "augmentation": [StrOptions({"auto"}), list, tuple, None],
         "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
         "transforms": [StrOptions({"robust"}), list, tuple, None],
         "clip": [StrOptions({"auto"}), tuple, list, None],
@@ -203,13 +216,14 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         normalize=None,
         outputs="auto",
         prior="mixture",
-        prior_weight=0.25,
+        prior_weight=0.1,
         prior_norm="l2",
         prior_scale="norm",
         objective="cross_entropy",
         init="prior",
         n_candidates=64,
         noise_scale=1.0,
+        augmentation="auto",
         parameterization="pixels",
         transforms=None,
         clip="auto",
@@ -236,6 +250,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self.init = init
         self.n_candidates = n_candidates
         self.noise_scale = noise_scale
+        self.augmentation = augmentation
         self.parameterization = parameterization
         self.transforms = transforms
         self.clip = clip
@@ -380,31 +395,41 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
 
     def _sampling_problem(self, target, seeds, sizes):
         r"""Draws from :math:`f(x)_y^{1/\lambda}\, p(x)`: resampled starts, then Langevin steps."""
-        prior, power = self.prior_, 1 / self.prior_weight
+        prior, power = self._density_to_draw_from(), 1 / self.prior_weight
         likelihood = self._bind(as_objective(self.objective), target)
-        pools = {}
+        views, pools = self._resolved_augmentation(), {}
 
         def render(params):
-            images = prior.decode(params[0]).reshape(-1, *self.canvas_.image_shape_)
+            normal, component, view = params
+            rows = prior.render(component.detach().long(), normal)
+            images = rows.reshape(-1, *self.canvas_.image_shape_)
+            images = apply_view(images, view.detach()) if views else images
             return images if self.value_range_ is None else images.clamp(*self.value_range_)
 
-        def start(row, noise):
+        def candidates(noise):
             # Rows that ask for different things share their seeds, and with them their candidates.
+            component, normal = prior.draw(noise, self.n_candidates)
+            children = noise.children(self.n_candidates)
+            view = draw_view(views, children, self.canvas_.image_shape_) if views else normal[:, :0]
+            return (normal, component.float(), view), children, float(noise.uniform(1))
+
+        def start(row, noise):
             seed = int(seeds[row])
             if seed not in pools:
-                pools[seed] = (prior.draw(noise, self.n_candidates)[0], float(noise.uniform(1)))
-            points, uniform = pools[seed]
-            asked = torch.full((len(points),), row, device=self.device_)
+                pools[seed] = candidates(noise)
+            params, children, uniform = pools[seed]
+            asked = torch.full((self.n_candidates,), row, device=self.device_)
             with torch.no_grad():
-                terms = likelihood(render((points,)), asked, noise)
+                terms = likelihood(render(params), asked, children)
             log_weights = -power * sum(terms.values())
             sizes[row] = effective_sample_size(log_weights)
-            return (points[resample(log_weights, uniform)][None],)
+            chosen = resample(log_weights, uniform)
+            return tuple(values[chosen][None] for values in params)
 
         def energy(params, rows, noise):
             terms = likelihood(render(params), rows, noise)
             scaled = {name: power * value for name, value in terms.items()}
-            return {**scaled, "prior": prior.energy(params[0])}
+            return {**scaled, "prior": params[0].square().sum(1) / 2}
 
         return Problem(start=start, objective=energy, render=render)
 
@@ -418,6 +443,21 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             transforms=default_transforms() if isinstance(transforms, str) else transforms or (),
             value_range=self.value_range_,
         )
+
+    def _density_to_draw_from(self):
+        if isinstance(self.prior_, DensityPrior) and self.prior_weight > 0:
+            return self.prior_
+        raise ValueError(
+            f"init='prior' draws from a density, and prior={self.prior!r} with prior_weight="
+            f"{self.prior_weight} is none. Set prior='mixture', 'gaussian' or a scikit-learn "
+            "density and a positive prior_weight, or optimise: init='noise', 'mean' or 'zeros'."
+        )
+
+    def _resolved_augmentation(self):
+        if not isinstance(self.augmentation, str):
+            return self.augmentation or ()
+        shape = self.image_shape_
+        return _SHIFTS if shape is not None and min(shape[1:]) >= _LEAST_SHIFTED else ()
 
     def _mean_image(self):
         mean = torch.from_numpy(self.mean_image_).to(self.device_)

@@ -89,6 +89,10 @@ class DivergenceError(FloatingPointError):
         )
         self.step, self.term, self.rows, self.result = step, term, rows, result
 
+    def __reduce__(self):
+        # An exception is rebuilt from its args, which hold the message alone.
+        return type(self), (self.step, self.term, self.rows, self.result), self.__dict__
+
 
 def optimize(
     problem,

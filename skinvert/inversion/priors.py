@@ -2,7 +2,7 @@ r"""Log-densities of images: the :math:`p(x)` of input optimisation, and what ca
 
 A prior is a torch module called with ``(images, weights)``; it returns an energy
 :math:`-\log p(x)` up to a constant, one value for each image. A `DensityPrior` has coordinates
-besides (of a PCA, say), in which it can be drawn from and walked through.
+besides (of a PCA and a mixture, say), in which it can be drawn from and walked through.
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skinvert.inversion.coordinates import PixelLogit
 from skinvert.models.translate import NotTranslatable, translate_transformer
 
 __all__ = [
@@ -79,7 +80,8 @@ class GaussianMixtureDensity(torch.nn.Module):
 
     Parameters
     ----------
-    mixture : fitted GaussianMixture, or object with weights_, means_ and covariances_
+    mixture : fitted GaussianMixture
+        Or any object with its ``weights_``, ``means_`` and ``covariances_``.
     """
 
     def __init__(self, mixture):
@@ -106,15 +108,15 @@ class GaussianMixtureDensity(torch.nn.Module):
         whitened = torch.einsum("nkd,ked->nke", points[:, None] - self.means, self.precisions)
         return torch.logsumexp(self.offsets - 0.5 * whitened.square().sum(2), dim=1)
 
-    def draw(self, noise, n):
-        """`n` points a slot from a `RowNoise`: shape (n_slots, n, n_coordinates)."""
+    def choose(self, noise, n):
+        """`n` components a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         component = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
-        component = component.clamp_max(len(self.means) - 1)
-        normal = noise.normal(n, self.n_coordinates).to(self.means)
-        return self.means[component] + torch.einsum(
-            "snde,sne->snd", self.factors[component], normal
-        )
+        return component.clamp_max(len(self.means) - 1)
+
+    def place(self, component, normal):
+        """Points of the components (n,) at standard normal coordinates (n, n_coordinates)."""
+        return self.means[component] + torch.einsum("nde,ne->nd", self.factors[component], normal)
 
 
 def _full_covariances(mixture):
@@ -167,13 +169,15 @@ class KernelDensityDensity(torch.nn.Module):
         squares = torch.cdist(points, self.points, compute_mode="donot_use_mm_for_euclid_dist")
         return torch.logsumexp(self.offsets - 0.5 * (squares / self.bandwidth).square(), dim=1)
 
-    def draw(self, noise, n):
-        """`n` points a slot from a `RowNoise`: shape (n_slots, n, n_coordinates)."""
+    def choose(self, noise, n):
+        """`n` training points a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         chosen = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
-        centres = self.points[chosen.clamp_max(len(self.points) - 1)]
-        normal = noise.normal(n, self.n_coordinates).to(centres)
-        return centres + self.bandwidth * normal
+        return chosen.clamp_max(len(self.points) - 1)
+
+    def place(self, component, normal):
+        """Points at standard normal coordinates (n, n_coordinates) around chosen ones (n,)."""
+        return self.points[component] + self.bandwidth * normal
 
 
 class DensityPrior(torch.nn.Module):
@@ -189,7 +193,8 @@ class DensityPrior(torch.nn.Module):
     steps : list of torch.nn.Module
         Translated transformers with ``inverse``, from rows to coordinates.
     density : torch.nn.Module
-        ``log_prob(points)``, ``draw(noise, n)``, ``n_coordinates``.
+        A mixture: ``log_prob(points)``, ``choose(noise, n)``, ``place(component, normal)`` and
+        ``n_coordinates``.
     residual_variance : float
         σ² a pixel; zero where the steps lose nothing.
     """
@@ -219,8 +224,28 @@ class DensityPrior(torch.nn.Module):
         return points
 
     def draw(self, noise, n):
-        """`n` points a slot from a `RowNoise`: shape (n_slots, n, n_coordinates)."""
-        return self.density.draw(noise, n)
+        r"""`n` draws for a slot, in the mixture's own coordinates.
+
+        A point is :math:`\mu_k + L_k \varepsilon` with a component k and a standard normal ε: in ε
+        every component is equally wide in all directions, however thin it lies in pixel space.
+
+        Parameters
+        ----------
+        noise : RowNoise with one slot
+        n : int
+
+        Returns
+        -------
+        component : LongTensor of shape (n,)
+        normal : Tensor of shape (n, n_coordinates)
+        """
+        (component,) = self.density.choose(noise, n)
+        (normal,) = noise.normal(n, self.n_coordinates)
+        return component, normal
+
+    def render(self, component, normal):
+        """Rows (n, n_features) of such draws."""
+        return self.decode(self.density.place(component, normal))
 
     def energy(self, points):
         """Minus the log-density of coordinates, shape (n,)."""
@@ -277,7 +302,10 @@ def as_density_prior(prior, rows, random_state):
     steps = [step for _, step in fitted.steps] if isinstance(fitted, Pipeline) else [fitted]
     steps = [step for step in steps if step not in (None, "passthrough")]
     *before, last = steps
-    transforms = [translate_transformer(step) for step in before]
+    transforms = [
+        step.to_torch() if isinstance(step, PixelLogit) else translate_transformer(step)
+        for step in before
+    ]
     density = _translate_density(last)
     if isinstance(last, PCA):
         transforms.append(translate_transformer(last))
@@ -291,10 +319,11 @@ def default_mixture(n_rows, n_features):
 
     A mixture of Gaussians on principal components, its size bounded by the number of rows.
     """
-    n_dims = max(1, min(60, n_features, n_rows - 1))
-    n_components = max(1, min(10, n_rows // 20))
+    n_dims = max(1, min(150, n_features, n_rows - 1))
+    n_components = max(1, min(200, n_rows // 10))
     return Pipeline(
         [
+            ("logit", PixelLogit()),
             ("pca", PCA(n_dims, svd_solver="full")),
             ("mixture", GaussianMixture(n_components, reg_covar=1e-3)),
         ]

@@ -80,6 +80,11 @@ class RowNoise:
         view.generators = self.generators[slot : slot + 1]
         return view
 
+    def children(self, n):
+        """Noise with `n` slots whose seeds are drawn from the first slot's generator."""
+        seeds = torch.randint(2**62, (n,), generator=self.generators[0])
+        return RowNoise(seeds.tolist(), self.device)
+
     def normal(self, *shape):
         """Standard normal draws of shape (n_slots, *shape)."""
         return self._draw(torch.randn, shape)

@@ -36,7 +36,7 @@ class Target:
     >>> from skinvert import Target
     >>> target = Target([4, [1, 2], {0: 3.0, 7: 1.0}], layer="features.3")
     >>> len(target), target[1:].matrix(8)[1].tolist()
-    (2, [0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25])
+    (3, [0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25])
     """
 
     def __init__(self, units, *, layer=None, position=None):

@@ -27,7 +27,9 @@ __all__ = [
     "RandomAffine",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
+    "apply_view",
     "default_transforms",
+    "draw_view",
     "random_views",
 ]
 
@@ -71,14 +73,58 @@ def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
         run = list(run)
         drawn = [transform.draw(noise, image_shape) for transform in run]
         if geometric and len(run) > 1:
-            merged = run[0].matrices(drawn[0])
-            for transform, parameters in zip(run[1:], drawn[1:], strict=True):
-                merged = _compose(merged, transform.matrices(parameters))
-            images = _resample(images, merged)
+            images = apply_view(images, _merged(run, drawn))
         else:
             for transform, parameters in zip(run, drawn, strict=True):
                 images = transform.apply(images, parameters, value_range)
     return images
+
+
+def draw_view(transforms, noise, image_shape):
+    """Draw geometric transforms and merge them, to be applied later or again.
+
+    Parameters
+    ----------
+    transforms : sequence of geometric transforms
+        RandomAffine, RandomResizedCrop, RandomHorizontalFlip.
+    noise : RowNoise with B slots
+    image_shape : tuple (C, H, W)
+
+    Returns
+    -------
+    matrices : tensor of shape (B, 2, 3)
+        From the coordinates of the view to those of the image; for `apply_view`.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    TypeError
+        If a transform is not geometric.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import RandomAffine, draw_view
+    >>> draw_view([RandomAffine(degrees=10)], RowNoise([0, 1]), (1, 8, 8)).shape
+    torch.Size([2, 2, 3])
+    """
+    if not transforms:
+        raise ValueError("draw_view needs at least one transform, got none.")
+    for transform in transforms:
+        if not hasattr(transform, "matrices"):
+            raise TypeError(
+                f"{type(transform).__name__} is not geometric; expected RandomAffine, "
+                "RandomResizedCrop or RandomHorizontalFlip."
+            )
+    return _merged(transforms, [t.draw(noise, image_shape) for t in transforms])
+
+
+def _merged(transforms, drawn):
+    merged = transforms[0].matrices(drawn[0])
+    for transform, parameters in zip(transforms[1:], drawn[1:], strict=True):
+        merged = _compose(merged, transform.matrices(parameters))
+    return merged
 
 
 def default_transforms():
@@ -100,7 +146,7 @@ def default_transforms():
 class RandomAffine(BaseEstimator):
     """Random rotation, shift and zoom about the centre.
 
-    As in torchvision, but shifts are not rounded to whole pixels and shear is left out.
+    As in torchvision, shifts by whole pixels among it; shear is left out.
 
     Parameters
     ----------
@@ -137,13 +183,11 @@ class RandomAffine(BaseEstimator):
         angle = torch.deg2rad(_between(degrees, angle))
         largest_x, largest_y = self.translate or (0.0, 0.0)
         zoom = _between(self.scale or (1.0, 1.0), zoom)
-        return _affine_matrices(
-            angle,
-            2 * _between((-largest_x, largest_x), x),
-            2 * _between((-largest_y, largest_y), y),
-            zoom,
-            aspect=image_shape[2] / image_shape[1],
-        )
+        _, height, width = image_shape
+        # Whole pixels, as torchvision: a shift alone must not blur.
+        x = torch.round(_between((-largest_x, largest_x), x) * width) / width
+        y = torch.round(_between((-largest_y, largest_y), y) * height) / height
+        return _affine_matrices(angle, 2 * x, 2 * y, zoom, aspect=width / height)
 
     def matrices(self, drawn):
         """Coordinates of the view to those of the image: what was drawn."""
@@ -151,7 +195,7 @@ class RandomAffine(BaseEstimator):
 
     def apply(self, images, drawn, value_range=(0.0, 1.0)):
         """Views of shape (B, C, H, W)."""
-        return _resample(images, drawn)
+        return apply_view(images, drawn)
 
 
 class RandomResizedCrop(BaseEstimator):
@@ -199,7 +243,7 @@ class RandomResizedCrop(BaseEstimator):
 
     def apply(self, images, drawn, value_range=(0.0, 1.0)):
         """Views of shape (B, C, H, W)."""
-        return _resample(images, drawn)
+        return apply_view(images, drawn)
 
 
 class RandomHorizontalFlip(BaseEstimator):
@@ -357,7 +401,7 @@ def _compose(first, second):
     return linear + shift
 
 
-def _resample(images, matrices):
+def apply_view(images, matrices):
     """Bilinear views (B, C, H, W) of images at the places that (B, 2, 3) matrices name."""
     height, width = images.shape[2:]
     matrices = matrices.to(images)

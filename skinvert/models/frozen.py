@@ -47,7 +47,7 @@ class FrozenClassifier(nn.Module):
 
     def __init__(self, network, input_shape, *, outputs="logits", normalize=None):
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.requires_grad_(False)
         if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
             self.network.to(memory_format=torch.channels_last)
         self.input_shape = tuple(input_shape)
@@ -57,6 +57,7 @@ class FrozenClassifier(nn.Module):
         self.register_buffer("mean", _per_channel(mean, self.input_shape))
         self.register_buffer("std", _per_channel(std, self.input_shape))
         self._folded = None
+        self.eval()
 
     def forward(self, images):
         """Logits (n, n_classes) of images (n, C, H, W) or rows (n, n_features)."""
@@ -146,8 +147,9 @@ def as_logits(answer, outputs):
     one_output = answer.shape[1] == 1
     if outputs == "probabilities":
         answer = torch.cat([1 - answer, answer], dim=1) if one_output else answer
-        # The offset keeps a slope where a probability has underflowed.
-        return (answer.clamp_min(0) + _TINY).log()
+        # The offset keeps a slope where a probability has underflowed; the clamp, which has none
+        # at its edge, catches what rounding left below zero.
+        return (answer.clamp_min(-_TINY / 2) + _TINY).log()
     return torch.cat([torch.zeros_like(answer), answer], dim=1) if one_output else answer
 
 
@@ -252,8 +254,8 @@ def _fitting_layout(network, rows, image_shape, trailing_shape, normalize, devic
     sample = torch.as_tensor(rows[:64], device=device)
     complaints = []
     for layout in dict.fromkeys(layout for layout in layouts if layout is not None):
-        frozen = FrozenClassifier(network, layout, normalize=normalize).to(device)
         try:
+            frozen = FrozenClassifier(network, layout, normalize=normalize).to(device)
             with torch.no_grad():
                 answer = frozen.answer(network, sample)
                 # A layer can take the batch for one image; a row alone then answers otherwise.

@@ -10,13 +10,19 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
+from skorch.callbacks import LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
-from skinvert.models.classifiers import default_architecture
+from skinvert.inversion.transforms import RandomAffine
+from skinvert.models.classifiers import ConvClassifier, default_architecture
 from skinvert.models.frozen import FrozenClassifier, freeze
 from skinvert.models.training import TrainingNet, local_seed, pinned_threads
 
-__all__ = ["PreparedClassifier", "prepare_classifier"]
+__all__ = ["PreparedClassifier", "default_network", "prepare_classifier"]
+
+TRAINING_BATCH = 64
+TRAINING_VIEWS = (RandomAffine(degrees=10, translate=(0.07, 0.07), scale=(0.9, 1.1)),)
 
 
 @dataclass
@@ -130,10 +136,10 @@ def _train(classifier, rows, y, image_shape, trailing_shape, classes, radius, de
             "of at least two classes, or a trained classifier."
         )
     if classifier is None:
-        module, arguments = default_architecture(rows, image_shape, len(labels))
-        arguments = {f"module__{name}": value for name, value in arguments.items()}
-        net = TrainingNet(module, adversarial_radius=radius, seed=seed, device=device, **arguments)
-        shape = rows.shape[1:] if module.__name__ == "DenseClassifier" else image_shape
+        net = default_network(
+            rows, image_shape, len(labels), seed=seed, adversarial_radius=radius, device=device
+        )
+        shape = image_shape if net.module is ConvClassifier else rows.shape[1:]
         return (*_fit_net(net, rows, y, labels, shape, seed), _loss_of(net))
     classifier = clone(classifier)
     last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
@@ -150,10 +156,56 @@ def _train(classifier, rows, y, image_shape, trailing_shape, classes, radius, de
     return (*_fit_net(classifier, rows, y, labels, shape, seed), _loss_of(last))
 
 
+def default_network(rows, image_shape, n_classes, *, seed=0, adversarial_radius=0.0, device="cpu"):
+    """The network that `fit` trains where the user brings none, untrained.
+
+    Images are trained on under random views; the training is as long as so many rows need.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Training rows: their number and moments are read.
+    image_shape : tuple (C, H, W) or None
+    n_classes : int
+    seed : int, default=0
+    adversarial_radius : float, default=0.0
+    device : torch.device or str, default="cpu"
+
+    Returns
+    -------
+    net : TrainingNet
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.models.prepare import default_network
+    >>> default_network(np.zeros((600, 64)), (1, 8, 8), 10).max_epochs
+    60
+    """
+    module, arguments = default_architecture(rows, image_shape, n_classes)
+    n_epochs = int(np.clip(60_000 // len(rows), 8, 60))
+    n_batches = n_epochs * -(-len(rows) // TRAINING_BATCH)
+    schedule = LRScheduler(
+        OneCycleLR, max_lr=3e-3, total_steps=n_batches + 1, step_every="batch", monitor=None
+    )
+    return TrainingNet(
+        module,
+        transforms=TRAINING_VIEWS if module is ConvClassifier else (),
+        adversarial_radius=adversarial_radius,
+        seed=seed,
+        device=str(device),
+        max_epochs=n_epochs,
+        batch_size=TRAINING_BATCH,
+        callbacks=[("schedule", schedule)],
+        **{f"module__{name}": value for name, value in arguments.items()},
+    )
+
+
 def _refuse_fitted(classifier):
     if classifier is None:
         return
-    if not hasattr(classifier, "fit") or not hasattr(classifier, "get_params"):
+    is_estimator = hasattr(classifier, "fit") and hasattr(classifier, "get_params")
+    if not is_estimator or isinstance(classifier, type):
         raise TypeError(
             f"classifier must be None, a torch.nn.Module, or a scikit-learn or skorch classifier, "
             f"got {classifier!r} of type {type(classifier).__name__}."

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 
+from skinvert.inversion.randomness import RowNoise
+from skinvert.inversion.transforms import random_views
+
 __all__ = ["TrainingNet", "local_seed", "pinned_threads", "resolve_device"]
 
 _THREADS_LOCK = threading.RLock()
@@ -42,7 +45,7 @@ def resolve_device(device):
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
-    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device={device!r} cannot be used here ({reason}); expected 'auto', 'cpu', or a "
@@ -129,6 +132,10 @@ class TrainingNet(NeuralNet):
     criterion : type, default=torch.nn.CrossEntropyLoss
     seed : int, default=0
         Of the weights, the shuffling and the adversarial starts.
+    transforms : sequence of transforms, default=()
+        Of `skinvert.inversion.transforms`; every batch of images is shown under random views. A
+        classifier that has seen only the training rows answers at random beside them, which is
+        where a generator asks.
     adversarial_radius : float, default=0.0
         Radius ε, in the units of X, of the ℓ2 ball in which each training row is replaced by the
         worst one that `adversarial_steps` of projected gradient ascent find (Madry et al. 2018).
@@ -154,6 +161,7 @@ class TrainingNet(NeuralNet):
         criterion=torch.nn.CrossEntropyLoss,
         *,
         seed=0,
+        transforms=(),
         adversarial_radius=0.0,
         adversarial_steps=5,
         optimizer=torch.optim.Adam,
@@ -166,6 +174,7 @@ class TrainingNet(NeuralNet):
         **kwargs,
     ):
         self.seed = seed
+        self.transforms = transforms
         self.adversarial_radius = adversarial_radius
         self.adversarial_steps = adversarial_steps
         super().__init__(
@@ -216,11 +225,14 @@ class TrainingNet(NeuralNet):
         return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
 
     def train_step(self, batch, **fit_params):
-        """One optimiser step, on adversarial rows where a radius is set."""
+        """One optimiser step, on views of the rows or on adversarial rows where asked for."""
+        X, y = batch
+        if self.transforms:
+            noise = RowNoise(torch.randint(2**62, (len(X),)).tolist(), self.device)
+            X = random_views(self.transforms, X.to(self.device), noise, value_range=None)
         if self.adversarial_radius:
-            X, y = batch
-            batch = self._worst_rows(X.to(self.device), y), y
-        return super().train_step(batch, **fit_params)
+            X = self._worst_rows(X.to(self.device), y)
+        return super().train_step((X, y), **fit_params)
 
     def _worst_rows(self, X, y):
         """ℓ2 projected gradient ascent on the loss, from the rows themselves."""

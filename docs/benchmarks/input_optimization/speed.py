@@ -1,0 +1,129 @@
+"""What a step costs: against a bare pass, against the loop users write, and with early stopping.
+
+Run alone on an idle machine: ``python docs/benchmarks/input_optimization/speed.py``.
+"""
+
+import copy
+import statistics
+
+import numpy as np
+import torch
+from _common import Stopwatch, as_images, write
+from sklearn.datasets import load_digits
+
+from skinvert import InputOptimizationGenerator, metrics
+from skinvert.datasets import split_mnist_5k
+from skinvert.models.classifiers import ConvClassifier
+from skinvert.models.frozen import FrozenClassifier
+
+BATCH, N_STEPS, N_REPEATS = 256, 20, 7
+
+
+def generator_for(net, X, y, **settings):
+    settings = {
+        "prior": "mean",
+        "init": "zeros",
+        "n_steps": N_STEPS,
+        "batch_size": BATCH,
+    } | settings
+    return InputOptimizationGenerator(net, random_state=0, device="cpu", **settings).fit(X, y)
+
+
+def bare_passes(frozen, images, columns):
+    """Forward and input gradient of the same frozen net, nothing else."""
+    for _ in range(N_STEPS):
+        images = images.detach().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(frozen(images), columns, reduction="sum")
+        torch.autograd.grad(loss, images)
+
+
+def naive_loop(net, mean, columns):
+    """The loop that users write: backward(), weights not frozen, a forward pass to look on."""
+    images = torch.zeros(len(columns), 1, 28, 28, requires_grad=True)
+    optimizer = torch.optim.Adam([images], lr=0.05)
+    for _ in range(N_STEPS):
+        optimizer.zero_grad()
+        logits = net(images)
+        distance = (images - mean).flatten(1).norm(dim=1)
+        loss = torch.nn.functional.cross_entropy(logits, columns, reduction="sum")
+        (loss + distance.sum()).backward()
+        optimizer.step()
+        with torch.no_grad():
+            images.clamp_(0, 1)
+            torch.softmax(net(images), 1)[range(len(columns)), columns].mean().item()
+
+
+def interleaved(*blocks):
+    """Median processor and wall seconds of each block, run by turns."""
+    records = [([], []) for _ in blocks]
+    for _ in range(N_REPEATS):
+        for block, (cpu, wall) in zip(blocks, records, strict=True):
+            with Stopwatch() as watch:
+                block()
+            cpu.append(watch.cpu)
+            wall.append(watch.wall)
+    return [(statistics.median(cpu), statistics.median(wall)) for cpu, wall in records]
+
+
+def step_costs():
+    X, y = split_mnist_5k().train
+    torch.manual_seed(0)
+    net = ConvClassifier((1, 28, 28), 10)
+    generator = generator_for(net, X, y)
+    asked = np.arange(BATCH) % 10
+    columns = torch.from_numpy(asked)
+    frozen = FrozenClassifier(copy.deepcopy(net), (1, 28, 28))
+    mean = torch.from_numpy(as_images(generator.mean_image_[None]).copy())
+    ours, bare, naive = interleaved(
+        lambda: generator.generate(asked),
+        lambda: bare_passes(frozen, torch.zeros(BATCH, 1, 28, 28), columns),
+        lambda: naive_loop(net, mean, columns),
+    )
+    return [
+        ["one step of 256 images ÷ one bare forward + input gradient, wall", ours[1] / bare[1]],
+        ["the same, processor time", ours[0] / bare[0]],
+        ["naive loop ÷ skinvert, same images, processor time", naive[0] / ours[0]],
+        ["the same, wall", naive[1] / ours[1]],
+    ]
+
+
+def early_stopping():
+    """Sample-steps with and without `tol`, on digits, at equal judge accuracy."""
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    half = len(X) // 2
+    settings = {"prior_weight": 0.1, "init": "noise", "n_steps": 200, "batch_size": 32}
+    base = InputOptimizationGenerator(random_state=0, device="cpu").fit(X[:half], y[:half])
+    asked = np.repeat(np.arange(10), 26)[:256]
+    rows = []
+    for name, tol in (("fixed budget of 200 steps", None), ("tol=1e-3, slots refilled", 1e-3)):
+        generator = generator_for(base.classifier_, X[:half], y[:half], tol=tol, **settings)
+        with Stopwatch() as watch:
+            images, info = generator.generate(asked, return_info=True)
+        judged = metrics.judge_accuracy(X[half:], y[half:], images, asked)
+        rows.append([name, int(info.n_sample_steps), round(judged, 3), round(watch.cpu, 2)])
+    return rows
+
+
+def main():
+    costs = [[name, f"{ratio:.2f}"] for name, ratio in step_costs()]
+    write(
+        "speed_steps",
+        "Cost of a step (28 × 28, default CNN, batch 256)",
+        ["what", "ratio"],
+        costs,
+        notes=[f"Median of {N_REPEATS} interleaved repeats of {N_STEPS} steps."],
+    )
+    rows = early_stopping()
+    saved = rows[0][1] / rows[1][1]
+    write(
+        "speed_early_stopping",
+        "Early stopping and slot refill on digits, 256 images",
+        ["run", "sample-steps", "judge accuracy", "CPU s"],
+        rows,
+        notes=[f"{saved:.1f} times fewer sample-steps; padded and idle slots are counted."],
+    )
+
+
+if __name__ == "__main__":
+    main()

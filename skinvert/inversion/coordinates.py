@@ -1,0 +1,95 @@
+"""Coordinates in which densities of bounded pixels are fitted: logits instead of values."""
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+__all__ = ["LogitModule", "PixelLogit"]
+
+
+class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    r"""Map pixels to logits and back, so that what a density draws stays inside their range.
+
+    Values are scaled from the range of the training data to :math:`[m, 1 - m]`, then
+    :math:`u \mapsto \log\frac{u}{1-u}`. Gaussians fitted to ink on paper in pixel space draw grey
+    halos and values that have to be clipped; in logits they draw ink and paper.
+
+    Parameters
+    ----------
+    margin : float, default=0.02
+        m, in (0, 0.5); larger is closer to a straight line.
+
+    Attributes
+    ----------
+    low_, high_ : float
+        Least and largest value of all pixels in `fit`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.coordinates import PixelLogit
+    >>> X = np.array([[0.0, 8.0], [16.0, 4.0]])
+    >>> logit = PixelLogit().fit(X)
+    >>> logit.inverse_transform(logit.transform(X)).round(6).tolist()
+    [[0.0, 8.0], [16.0, 4.0]]
+    """
+
+    def __init__(self, margin=0.02):
+        self.margin = margin
+
+    def fit(self, X, y=None):
+        """Learn the range of the values of X (n, n_features).
+
+        Raises
+        ------
+        ValueError
+            If `margin` does not lie between 0 and 0.5.
+        """
+        if not 0 < self.margin < 0.5:
+            raise ValueError(f"margin must lie between 0 and 0.5, got {self.margin!r}.")
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        self.low_, self.high_ = float(X.min()), float(X.max())
+        return self
+
+    def transform(self, X):
+        """Logits of X (n, n_features); values outside the range are moved to its ends."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self.to_torch()(torch.from_numpy(np.array(X))).numpy()
+
+    def inverse_transform(self, X):
+        """Values of logits X (n, n_features), inside the range of `fit`."""
+        check_is_fitted(self)
+        X = np.array(X, dtype=np.result_type(np.float32, np.asarray(X).dtype))
+        return self.to_torch().inverse(torch.from_numpy(X)).numpy()
+
+    def to_torch(self):
+        """The same map as a torch module with ``inverse``."""
+        return LogitModule(self.low_, self.high_, self.margin)
+
+
+class LogitModule(torch.nn.Module):
+    """`PixelLogit` in torch.
+
+    Parameters
+    ----------
+    low, high : float
+    margin : float
+    """
+
+    def __init__(self, low, high, margin):
+        super().__init__()
+        self.low, self.high, self.margin = low, high, margin
+        # Constant data have no range; any unit serves them.
+        self.unit = (high - low) or 1.0
+
+    def forward(self, rows):
+        level = ((rows - self.low) / self.unit).clamp(0, 1)
+        return torch.logit(self.margin + (1 - 2 * self.margin) * level)
+
+    def inverse(self, logits):
+        level = (torch.sigmoid(logits) - self.margin) / (1 - 2 * self.margin)
+        return self.low + self.unit * level.clamp(0, 1)

@@ -1,0 +1,306 @@
+"""A row's result depends on its own seed and start, whoever sits in the slots beside it."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from skinvert.inversion.loop import DivergenceError, Problem, optimize
+from skinvert.inversion.optimizers import SGD, Adam, Langevin
+
+N_ROWS, N_VALUES = 7, 5
+
+
+def wavy(params, rows):
+    """A bowl with ripples, other ones for each row: rows need different numbers of steps."""
+    (x,) = params
+    centre = torch.linspace(-1, 1, N_VALUES) + rows[:, None].float()
+    bowl = (x - centre).square().sum(1) * (1 + rows)
+    return {"bowl": bowl, "ripples": 0.1 * torch.sin(5 * x).sum(1)}
+
+
+def wavy_problem(first=0, noisy=False):
+    """Rows `first`, `first` + 1 …: the row numbers of a request cut out of a longer one."""
+
+    def objective(params, rows, noise):
+        values = wavy(params, rows + first)
+        if noisy:
+            values["noise"] = (params[0] * noise.normal(N_VALUES)).sum(1)
+        return values
+
+    return Problem(
+        start=lambda row, noise: (noise.normal(N_VALUES),),
+        objective=objective,
+        render=lambda params: params[0],
+    )
+
+
+SEEDS = [11 * row + 3 for row in range(N_ROWS)]
+RULES = {
+    "sgd": SGD(0.01),
+    "momentum": SGD(0.01, momentum=0.9),
+    "nesterov": SGD(0.01, momentum=0.9, nesterov=True),
+    "adam": Adam(0.05),
+    "langevin": Langevin(0.01),
+}
+REFERENCES = {
+    "sgd": lambda x: torch.optim.SGD([x], lr=0.01),
+    "momentum": lambda x: torch.optim.SGD([x], lr=0.01, momentum=0.9),
+    "nesterov": lambda x: torch.optim.SGD([x], lr=0.01, momentum=0.9, nesterov=True),
+    "adam": lambda x: torch.optim.Adam([x], lr=0.05),
+}
+
+
+@pytest.mark.parametrize("rule", REFERENCES)
+def test_rules_equal_their_namesakes_in_torch(rule):
+    # Two slots for seven rows: five of the rows start beside neighbours that are under way.
+    result = optimize(wavy_problem(), SEEDS, batch_size=2, n_steps=40, optimizer=RULES[rule])
+    for row, seed in enumerate(SEEDS):
+        x = torch.randn(1, N_VALUES, generator=torch.Generator().manual_seed(seed))
+        x.requires_grad_()
+        reference = REFERENCES[rule](x)
+        for _ in range(40):
+            reference.zero_grad()
+            sum(wavy((x,), torch.tensor([row])).values()).sum().backward()
+            reference.step()
+        np.testing.assert_allclose(result.images[row], x.detach()[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tol", [None, 1e-3])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_row_beside_others_is_the_row_alone(rule, tol):
+    settings = {"batch_size": 3, "n_steps": 60, "optimizer": RULES[rule], "tol": tol}
+    together = optimize(wavy_problem(noisy=True), SEEDS, **settings)
+    for row, seed in enumerate(SEEDS):
+        alone = optimize(wavy_problem(row, noisy=True), [seed], **settings)
+        np.testing.assert_array_equal(together.images[row], alone.images[0])
+        assert together.n_steps[row] == alone.n_steps[0]
+        assert together.status[row] == alone.status[0]
+        for name, history in together.history.items():
+            np.testing.assert_array_equal(history[row], alone.history[name][0])
+
+
+def matrix_problem():
+    """Rows that go through a matrix product, whose bits may depend on the slot."""
+    weight = torch.randn(N_VALUES, 16, generator=torch.Generator().manual_seed(0))
+
+    def objective(params, rows, noise):
+        scores = torch.tanh(params[0] @ weight) @ weight.T
+        return {"scores": (scores - rows[:, None]).square().sum(1) * 0.01}
+
+    return Problem(
+        start=lambda row, noise: (noise.normal(N_VALUES) * (1 + row),),
+        objective=objective,
+        render=lambda params: params[0],
+    )
+
+
+@pytest.mark.parametrize("tol", [None, 1e-2])
+def test_the_first_rows_of_a_request_are_the_request_of_the_first_rows(tol):
+    settings = {"batch_size": 3, "n_steps": 50, "optimizer": Adam(0.05), "tol": tol}
+    whole = optimize(matrix_problem(), SEEDS, **settings)
+    if tol is not None:
+        assert len(set(whole.n_steps.tolist())) > 1, "refills at different times are meant"
+    for n_rows in range(1, N_ROWS):
+        part = optimize(matrix_problem(), SEEDS[:n_rows], **settings)
+        np.testing.assert_array_equal(part.images, whole.images[:n_rows])
+        np.testing.assert_array_equal(part.n_steps, whole.n_steps[:n_rows])
+
+
+def test_slots_are_filled_first_in_first_out():
+    admitted = []
+
+    def start(row, noise):
+        admitted.append(row)
+        return (torch.full((1, 1), float(row % 3)),)
+
+    problem = Problem(
+        start=start,
+        objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+        render=lambda params: params[0],
+    )
+    optimize(problem, range(8), batch_size=3, n_steps=30, optimizer=SGD(0.3), tol=1e-4)
+    assert admitted == list(range(8))
+
+
+def test_idle_slots_count_as_work():
+    result = optimize(wavy_problem(), SEEDS[:5], batch_size=4, n_steps=10, optimizer=SGD(0.01))
+    assert result.n_sample_steps == 2 * 10 * 4
+    assert result.n_steps.sum() == 5 * 10
+
+
+def test_a_converged_row_frees_its_slot():
+    fixed = optimize(wavy_problem(), SEEDS, batch_size=2, n_steps=600, optimizer=SGD(0.03))
+    early = optimize(
+        wavy_problem(), SEEDS, batch_size=2, n_steps=600, optimizer=SGD(0.03), tol=1e-5
+    )
+    assert (fixed.status == "completed").all()
+    assert (fixed.n_steps == 600).all()
+    assert (early.status == "converged").all()
+    assert (early.n_steps < 600).all()
+    # Never idle but at the end: the work is that of the rows, shared by two slots.
+    assert early.n_sample_steps < early.n_steps.sum() + 2 * early.n_steps.max()
+    # What is left to gain is of the order of tol a step.
+    for name in ("bowl", "ripples"):
+        np.testing.assert_allclose(early.terms[name], fixed.terms[name], atol=1e-2)
+
+
+def test_convergence_waits_for_patience():
+    # At its minimum from the start, a row has improved once: on the infinity before it.
+    still = Problem(
+        start=lambda row, noise: (torch.zeros(1, 1),),
+        objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+        render=lambda params: params[0],
+    )
+    for patience in (1, 4):
+        result = optimize(
+            still,
+            [0],
+            batch_size=1,
+            n_steps=20,
+            optimizer=SGD(0.1),
+            tol=0.0,
+            patience=patience,
+        )
+        assert result.n_steps.tolist() == [1 + patience]
+
+
+def test_history_ends_with_the_row():
+    result = optimize(
+        wavy_problem(), SEEDS, batch_size=2, n_steps=300, optimizer=SGD(0.02), tol=1e-5
+    )
+    for name, history in result.history.items():
+        assert history.shape == (N_ROWS, 300)
+        for row, n_steps in enumerate(result.n_steps):
+            assert np.isfinite(history[row, :n_steps]).all()
+            assert np.isnan(history[row, n_steps:]).all()
+            assert history[row, n_steps - 1] == result.terms[name][row]
+
+
+def test_no_steps_render_the_start():
+    result = optimize(wavy_problem(), SEEDS, batch_size=3, n_steps=0, optimizer=Adam(0.1))
+    starts = [
+        torch.randn(N_VALUES, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS
+    ]
+    np.testing.assert_array_equal(result.images, torch.stack(starts))
+    assert result.n_sample_steps == 0
+    assert (result.n_steps == 0).all()
+    assert (result.status == "completed").all()
+
+
+@pytest.mark.parametrize("tol", [None, 1e-4])
+def test_the_callback_hears_of_every_step_once(tol):
+    heard = []
+    optimize(
+        wavy_problem(),
+        SEEDS,
+        batch_size=2,
+        n_steps=200,
+        optimizer=SGD(0.02),
+        tol=tol,
+        callback=heard.append,
+    )
+    assert sum(heard) == N_ROWS * 200
+
+
+def test_projection_follows_every_step():
+    def project(params):
+        params[0].clamp_(0, 0.5)
+
+    problem = wavy_problem()
+    problem.project = project
+    result = optimize(problem, SEEDS, batch_size=2, n_steps=20, optimizer=SGD(0.05))
+    assert result.images.min() >= 0
+    assert result.images.max() <= 0.5
+
+
+def test_parameters_may_be_several_and_some_unused():
+    problem = Problem(
+        start=lambda row, noise: (torch.ones(1, 2), torch.full((1, 3, 1), 2.0), torch.ones(1)),
+        objective=lambda params, rows, noise: {
+            "sum": params[0].square().sum(1) + params[1].flatten(1).square().sum(1)
+        },
+        render=lambda params: torch.cat(
+            [params[0], params[1].flatten(1), params[2][:, None]], dim=1
+        ),
+    )
+    result = optimize(problem, [0, 1], batch_size=2, n_steps=3, optimizer=Adam(0.1))
+    assert (result.images[:, :5] < [1, 1, 2, 2, 2]).all()
+    assert (result.images[:, 5] == 1).all()
+
+
+def falling_problem(starts):
+    """Rows fall by one a step; below zero the root is no number."""
+    return Problem(
+        start=lambda row, noise: (torch.full((1, 1), starts[row]),),
+        objective=lambda params, rows, noise: {
+            "height": params[0].sum(1),
+            "root": 0 * params[0].detach().sqrt().sum(1),
+        },
+        render=lambda params: params[0],
+    )
+
+
+def divergence():
+    problem = falling_problem([9.5, 9.5, 9.5, 1.5, 9.5])
+    with pytest.raises(DivergenceError) as caught:
+        optimize(problem, range(5), batch_size=2, n_steps=5, optimizer=SGD(1.0))
+    return caught.value
+
+
+def test_divergence_says_where_and_keeps_what_was_finished():
+    error = divergence()
+    assert isinstance(error, FloatingPointError)
+    assert (error.step, error.term, error.rows) == (3, "root", [3])
+    for word in ("'root'", "step 3", "[3]", "learning_rate"):
+        assert word in str(error)
+    assert error.result.status.tolist() == ["completed"] * 2 + ["unfinished"] * 3
+    assert error.result.images[:2].tolist() == [[4.5], [4.5]]
+
+
+def test_divergence_survives_a_worker_process():
+    error = divergence()
+    error.images = np.arange(3)
+    copied = pickle.loads(pickle.dumps(error))
+    assert str(copied) == str(error)
+    assert (copied.step, copied.term, copied.rows) == (error.step, error.term, error.rows)
+    np.testing.assert_array_equal(copied.result.images, error.result.images)
+    np.testing.assert_array_equal(copied.images, error.images)
+
+
+def test_idle_slots_may_diverge_unheard():
+    # Row 0 ends at once; its slot idles below zero while row 1 goes on.
+    problem = falling_problem([2.5, 2.5, 8.5])
+    result = optimize(problem, range(3), batch_size=2, n_steps=3, optimizer=SGD(1.0))
+    assert (result.status == "completed").all()
+    np.testing.assert_array_equal(result.images.ravel(), [-0.5, -0.5, 5.5])
+
+
+def test_langevin_steps_have_the_law_of_their_energy():
+    mean, variance, rate = 1.5, 0.8, 0.1
+    problem = Problem(
+        start=lambda row, noise: (torch.zeros(1, 2000),),
+        objective=lambda params, rows, noise: {
+            "energy": (params[0] - mean).square().sum(1) / (2 * variance)
+        },
+        render=lambda params: params[0],
+    )
+    result = optimize(problem, range(8), batch_size=4, n_steps=120, optimizer=Langevin(rate))
+    drawn = result.images.astype(np.float64).ravel()
+    # The unadjusted chain on a Gaussian is autoregressive: its stationary variance is known.
+    stationary = variance / (1 - rate / (2 * variance))
+    n = len(drawn)
+    assert abs(drawn.mean() - mean) < 4 * np.sqrt(stationary / n)
+    assert abs(drawn.var() - stationary) < 4 * stationary * np.sqrt(2 / n)
+    centred = (drawn - drawn.mean()) / drawn.std()
+    assert abs((centred**3).mean()) < 4 * np.sqrt(6 / n)
+    assert abs((centred**4).mean() - 3) < 4 * np.sqrt(24 / n)
+
+
+def test_langevin_without_noise_is_gradient_descent():
+    still = optimize(
+        wavy_problem(), SEEDS, batch_size=2, n_steps=20, optimizer=Langevin(0.01, noise_scale=0.0)
+    )
+    descent = optimize(wavy_problem(), SEEDS, batch_size=2, n_steps=20, optimizer=SGD(0.01))
+    np.testing.assert_array_equal(still.images, descent.images)
