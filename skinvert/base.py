@@ -1,6 +1,8 @@
 """What every generator shares: validation, labels, seeds, batches, shards, and the public calls."""
 
+import secrets
 import warnings
+from numbers import Real
 
 import numpy as np
 import torch
@@ -197,6 +199,9 @@ class GeneratorMixin:
 
     @staticmethod
     def _root_seed(random_state):
+        if random_state is None:
+            # Fresh entropy: NumPy's global state is the user's, and stays where it is.
+            return secrets.randbelow(np.iinfo(np.int32).max)
         return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
     def _resolved_batch_size(self):
@@ -336,17 +341,34 @@ class _Run:
 
 def _state_of(estimator):
     """Everything that an estimator's images depend on, for a fingerprint."""
-    scalars = (int, float, str, tuple, type(None))
-    yield {
-        name: value
-        for name, value in estimator.get_params().items()
-        if name != "verbose" and isinstance(value, scalars)
-    }
+    for name, value in sorted(estimator.get_params().items()):
+        if name != "verbose":
+            yield name
+            yield from _faithful(value)
     for name, value in sorted(vars(estimator).items()):
         if isinstance(value, torch.nn.Module):
             for key, tensor in value.state_dict().items():
                 yield f"{name}.{key}"
                 yield tensor.detach().cpu().numpy()
+
+
+def _faithful(value):
+    """Parts that tell a parameter from any other; networks are told by their weights."""
+    if isinstance(value, (list, tuple)) and not all(isinstance(entry, Real) for entry in value):
+        for entry in value:
+            yield from _faithful(entry)
+    elif isinstance(value, np.ndarray):
+        yield value if value.dtype != object else repr(value.tolist())
+    elif hasattr(value, "to_numpy"):
+        yield value.to_numpy()
+    elif isinstance(value, (int, float, str, tuple, list, type(None))):
+        yield value
+    else:
+        yield type(value).__qualname__
+        if hasattr(value, "get_params") and not isinstance(value, type):
+            for name, inner in sorted(value.get_params(deep=False).items()):
+                yield name
+                yield from _faithful(inner)
 
 
 def _is_out_of_memory(error):

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skinvert.base import GeneratorMixin
 from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.objectives import Logit, Objective, PriorEnergy, Term, as_objective
-from skinvert.inversion.optimizers import SGD, Adam, Langevin
+from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
 from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
 from skinvert.inversion.priors import DensityPrior, MeanPrior, as_density_prior
 from skinvert.inversion.randomness import RowNoise
@@ -25,8 +25,8 @@ from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import (
     RandomAffine,
     apply_view,
-    default_transforms,
     draw_view,
+    robust_stages,
 )
 from skinvert.layout import flatten_images
 from skinvert.models.prepare import prepare_classifier
@@ -70,12 +70,13 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         stays in the units of X.
     outputs : {"auto", "logits", "probabilities"}, default="auto"
         What a network returns. "auto" takes rows that sum to one for probabilities.
-    prior : {"mixture", "gaussian", "mean", "class_means"}, density estimator or None
-        The density :math:`p(x)`: a Gaussian mixture on principal components, one Gaussian, the
-        distance to the mean image (the paper), the distance to the mean image of each class
-        (which needs labels), or any ``GaussianMixture``, ``KernelDensity`` or ``PCA``, alone or
-        in a Pipeline; unfitted ones are fitted on X. None leaves it out. By default "mixture".
-        Read by `fit`.
+    prior : {"parzen", "gaussian", "mean", "class_means"}, density estimator or None
+        The density :math:`p(x)`: thin Gaussians along the data (`ManifoldParzen` on principal
+        components of the pixels' logits), one Gaussian, the distance to the mean image (the
+        paper), the distance to the mean image of each class (which needs labels), or any
+        ``GaussianMixture``, ``KernelDensity``, ``ManifoldParzen`` or ``PCA``, alone or in a
+        Pipeline; unfitted ones are fitted on X. None leaves it out. By default "parzen". Read by
+        `fit`.
     prior_weight : float, default=0.1
         The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
         Bayes' rule, and smaller values trust the classifier more.
@@ -100,9 +101,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         leaves everything else alone. ``init="prior"`` only.
     parameterization : {"pixels", "pyramid", "fourier", "phase"} or object, default="pixels"
         What is optimised where nothing is drawn. Read by `fit`.
-    transforms : None, "robust" or list of transforms, default=None
-        Random views under which the classifier must answer; "robust" is crops, flips and noise,
-        for photographs.
+    transforms : None, "robust", list of transforms, or list of such lists, default=None
+        Random views under which the classifier must answer. Several lists are stages of equal
+        length; "robust" is `robust_stages`, for photographs: small and turned at first, then
+        crops, with flips and a little noise.
     clip : "auto", tuple (low, high) or None, default="auto"
         Valid range of values: projected gradient descent (section 5.2). "auto" is the range of
         X. Read by `fit`.
@@ -110,6 +112,8 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         Gradient steps, Langevin or descent.
     learning_rate : float, default=0.05
         Step size η.
+    cooldown : float, default=0.0
+        Last share of the steps over which the learning rate of optimised images falls to zero.
     optimizer : {"adam", "sgd"}, default="adam"
         Of optimised images.
     tol : float, default=None
@@ -181,7 +185,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "normalize": [tuple, list, None],
         "outputs": [StrOptions({"auto", "logits", "probabilities"})],
         "prior": [
-            StrOptions({"mixture", "gaussian", "mean", "class_means"}),
+            StrOptions({"parzen", "gaussian", "mean", "class_means"}),
             HasMethods("fit"),
             None,
         ],
@@ -198,6 +202,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "n_steps": [Interval(Integral, 0, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "cooldown": [Interval(Real, 0, 1, closed="both")],
         "optimizer": [StrOptions({"adam", "sgd"})],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "adversarial_radius": [Interval(Real, 0, None, closed="left")],
@@ -215,7 +220,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         classes=None,
         normalize=None,
         outputs="auto",
-        prior="mixture",
+        prior="parzen",
         prior_weight=0.1,
         prior_norm="l2",
         prior_scale="norm",
@@ -229,6 +234,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         clip="auto",
         n_steps=0,
         learning_rate=0.05,
+        cooldown=0.0,
         optimizer="adam",
         tol=None,
         adversarial_radius=0.0,
@@ -256,6 +262,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self.clip = clip
         self.n_steps = n_steps
         self.learning_rate = learning_rate
+        self.cooldown = cooldown
         self.optimizer = optimizer
         self.tol = tol
         self.adversarial_radius = adversarial_radius
@@ -354,7 +361,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             problem = self._arg_max_problem(target, rows)
             if rows.start == 0:
                 self._warn_of_dead_start(problem, seeds)
-            rule = {"adam": Adam, "sgd": SGD}[self.optimizer](self.learning_rate)
+            rate = self.learning_rate
+            if self.cooldown:
+                rate = Cooldown(rate, self.n_steps, self.cooldown)
+            rule = {"adam": Adam, "sgd": SGD}[self.optimizer](rate)
             return optimize(problem, seeds, optimizer=rule, tol=self.tol, **settings)
         sizes = np.zeros(len(seeds))
         problem = self._sampling_problem(target, seeds, sizes)
@@ -377,7 +387,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         if self.prior_ is not None:
             surrogate_loss += Objective([("prior", PriorEnergy(self.prior_weight, self.prior_))])
         loss = self._bind(surrogate_loss, target)
-        starts = self._starts()
+        starts = self._starts(rows.stop)
 
         def start(row, noise):
             return (
@@ -388,7 +398,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
 
         return Problem(
             start=start,
-            objective=lambda params, rows, noise: loss(canvas.render(params), rows, noise),
+            objective=lambda params, *row: loss(canvas.render(params), *row),
             render=canvas.render,
             project=canvas.project,
         )
@@ -409,47 +419,60 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         def candidates(noise):
             # Rows that ask for different things share their seeds, and with them their candidates.
             component, normal = prior.draw(noise, self.n_candidates)
-            children = noise.children(self.n_candidates)
-            view = draw_view(views, children, self.canvas_.image_shape_) if views else normal[:, :0]
-            return (normal, component.float(), view), children, float(noise.uniform(1))
+            view = normal[:, :0]
+            if views:
+                children = noise.children(self.n_candidates)
+                view = draw_view(views, children, self.canvas_.image_shape_)
+            return (normal, component.float(), view), float(noise.uniform(1))
 
         def start(row, noise):
             seed = int(seeds[row])
             if seed not in pools:
                 pools[seed] = candidates(noise)
-            params, children, uniform = pools[seed]
+            params, uniform = pools[seed]
+            # From here on a row must not know whether it drew the candidates or found them drawn.
+            noise.restart(0, seed ^ 1)
             asked = torch.full((self.n_candidates,), row, device=self.device_)
             with torch.no_grad():
-                terms = likelihood(render(params), asked, children)
+                children = noise.children(self.n_candidates)
+                terms = likelihood(render(params), asked, torch.zeros_like(asked), children)
             log_weights = -power * sum(terms.values())
             sizes[row] = effective_sample_size(log_weights)
             chosen = resample(log_weights, uniform)
             return tuple(values[chosen][None] for values in params)
 
-        def energy(params, rows, noise):
-            terms = likelihood(render(params), rows, noise)
+        def energy(params, rows, steps, noise):
+            terms = likelihood(render(params), rows, steps, noise)
             scaled = {name: power * value for name, value in terms.items()}
             return {**scaled, "prior": params[0].square().sum(1) / 2}
 
         return Problem(start=start, objective=energy, render=render)
 
     def _bind(self, objective, target):
-        transforms = self.transforms
         return TargetedObjective(
             objective,
             self.classifier_,
             target,
             example=self._mean_image(),
-            transforms=default_transforms() if isinstance(transforms, str) else transforms or (),
+            stages=self._stages(),
+            n_steps=self.n_steps,
             value_range=self.value_range_,
         )
+
+    def _stages(self):
+        """Lists of transforms, one for each part of a run."""
+        if isinstance(self.transforms, str):
+            return robust_stages()
+        transforms = list(self.transforms or ())
+        is_staged = bool(transforms) and all(isinstance(part, (list, tuple)) for part in transforms)
+        return transforms if is_staged else [transforms]
 
     def _density_to_draw_from(self):
         if isinstance(self.prior_, DensityPrior) and self.prior_weight > 0:
             return self.prior_
         raise ValueError(
             f"init='prior' draws from a density, and prior={self.prior!r} with prior_weight="
-            f"{self.prior_weight} is none. Set prior='mixture', 'gaussian' or a scikit-learn "
+            f"{self.prior_weight} is none. Set prior='parzen', 'gaussian' or a scikit-learn "
             "density and a positive prior_weight, or optimise: init='noise', 'mean' or 'zeros'."
         )
 
@@ -463,7 +486,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         mean = torch.from_numpy(self.mean_image_).to(self.device_)
         return mean.reshape(1, *self.canvas_.image_shape_)
 
-    def _starts(self):
+    def _starts(self, n_rows):
         """First images, one for all rows or one a row; None where each row draws its own."""
         if isinstance(self.init, str):
             mean = self._mean_image()
@@ -473,6 +496,11 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             raise ValueError(
                 f"init holds images of shape {images.shape[1:]}, but those of X have "
                 f"{self.n_features_in_} values; expected shape (n, {self.n_features_in_})."
+            )
+        if len(images) != 1 and len(images) < n_rows:
+            raise ValueError(
+                f"init holds {len(images)} images for a request of at least {n_rows} rows; give "
+                "one image for all rows, or one a row."
             )
         return torch.from_numpy(images).to(self.device_).reshape(-1, *self.canvas_.image_shape_)
 

@@ -25,8 +25,9 @@ class Problem:
     ----------
     start : callable ``(row, noise) -> tuple of Tensor (1, ...)``
         First parameters of one row. One row at a time, for a batch would change the bits.
-    objective : callable ``(params, rows, noise) -> dict of str to Tensor (n_slots,)``
-        Weighted terms of each slot's row; minimised is their sum. `rows` is a LongTensor.
+    objective : callable ``(params, rows, steps, noise) -> dict of str to Tensor (n_slots,)``
+        Weighted terms of each slot's row; minimised is their sum. `rows` and `steps`, counted
+        from 0, are LongTensors.
     render : callable ``params -> Tensor (n_slots, ...)``
         What is kept of a finished row.
     project : callable ``params -> None``, optional
@@ -142,7 +143,7 @@ def optimize(
     >>> from skinvert.inversion.optimizers import SGD
     >>> bowl = Problem(
     ...     start=lambda row, noise: (torch.full((1, 2), float(row)),),
-    ...     objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+    ...     objective=lambda params, rows, steps, noise: {"square": params[0].square().sum(1)},
     ...     render=lambda params: params[0])
     >>> result = optimize(bowl, range(3), batch_size=2, n_steps=50, optimizer=SGD(0.4), tol=1e-9)
     >>> result.images.round(4).tolist(), result.status.tolist()
@@ -226,19 +227,19 @@ class _Slots:
     def step(self, problem, optimizer, record):
         """One step of all slots; returns the terms as they were before it."""
         rows = torch.from_numpy(self.rows).to(self.device)
-        values = problem.objective(self.params, rows, self.noise)
+        steps = torch.tensor(self.steps, device=self.device)
+        values = problem.objective(self.params, rows, steps, self.noise)
         total = sum(values.values())
         self._check_finite(values, total, record)
         # Summed, never averaged: a row's gradient must not know how many neighbours it has.
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
-        steps = torch.from_numpy(self.steps).to(self.device)
         with torch.no_grad():
             for parameter, gradient, buffers in zip(
                 self.params, gradients, self.buffers, strict=True
             ):
                 if gradient is not None:
-                    optimizer.update(parameter, gradient, buffers, steps, self.noise)
+                    optimizer.update(parameter, gradient, buffers, steps + 1, self.noise)
             problem.project(self.params)
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
 

@@ -5,7 +5,9 @@ From a common start each rule equals its namesake in `torch.optim`.
 
 from dataclasses import dataclass
 
-__all__ = ["SGD", "Adam", "Langevin"]
+import torch
+
+__all__ = ["SGD", "Adam", "Cooldown", "Langevin"]
 
 
 def _column(values, like):
@@ -14,12 +16,54 @@ def _column(values, like):
 
 
 @dataclass
+class Cooldown:
+    """A learning rate that is constant, then falls linearly to zero.
+
+    Parameters
+    ----------
+    rate : float
+    n_steps : int
+        Length of a row's run.
+    share : float
+        Last part of the run over which the rate falls, in [0, 1].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.optimizers import Cooldown
+    >>> Cooldown(0.5, n_steps=10, share=0.4)(torch.tensor([1, 6, 8, 10])).tolist()
+    [0.5, 0.5, 0.375, 0.125]
+    """
+
+    rate: float
+    n_steps: int
+    share: float
+
+    def __call__(self, steps):
+        """Rate (n_rows,) of each row's step, counted from 1."""
+        left = (self.n_steps - steps.double() + 1) / max(self.share * self.n_steps, 1e-12)
+        return self.rate * left.clamp(0, 1)
+
+
+def _rates(learning_rate, steps):
+    """The learning rate of each row, shape (n_rows,), float64."""
+    if callable(learning_rate):
+        return learning_rate(steps)
+    return torch.full(steps.shape, learning_rate, dtype=torch.float64, device=steps.device)
+
+
+def _descend(parameter, gradient, learning_rate, steps):
+    parameter.sub_(_column(_rates(learning_rate, steps), gradient).to(gradient.dtype) * gradient)
+
+
+@dataclass
 class SGD:
     """Gradient descent with momentum.
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or callable
+        A callable gives each row's rate from its step, as `Cooldown` does.
     momentum : float, default=0.0
     nesterov : bool, default=False
 
@@ -48,7 +92,7 @@ class SGD:
             (velocity,) = buffers
             velocity.mul_(self.momentum).add_(gradient)
             gradient = gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
-        parameter.sub_(gradient, alpha=self.learning_rate)
+        _descend(parameter, gradient, self.learning_rate, steps)
 
 
 @dataclass
@@ -57,7 +101,7 @@ class Adam:
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or callable
     betas : tuple of float, default=(0.9, 0.999)
     eps : float, default=1e-8
     """
@@ -74,8 +118,8 @@ class Adam:
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         # The corrections are taken in float64: 0.999 to the power of a step loses digits in 32.
-        steps = steps.double()
-        rate = self.learning_rate / (1 - beta1**steps)
+        rates, steps = _rates(self.learning_rate, steps), steps.double()
+        rate = rates / (1 - beta1**steps)
         root = (1 - beta2**steps).sqrt()
         spread = square.sqrt().div_(_column(root, square).to(square.dtype)).add_(self.eps)
         parameter.sub_((mean / spread).mul_(_column(rate, mean).to(mean.dtype)))
@@ -102,7 +146,7 @@ class Langevin:
 
     def update(self, parameter, gradient, buffers, steps, noise):
         """Move a parameter in place, with noise from the rows' own generators."""
-        parameter.sub_(gradient, alpha=self.learning_rate)
+        _descend(parameter, gradient, self.learning_rate, steps)
         if self.noise_scale:
             spread = self.noise_scale * (2 * self.learning_rate) ** 0.5
             parameter.add_(noise.normal(*parameter.shape[1:]), alpha=spread)

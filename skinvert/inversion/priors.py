@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skinvert.inversion.coordinates import PixelLogit
+from skinvert.inversion.parzen import ManifoldParzen
 from skinvert.models.translate import NotTranslatable, translate_transformer
 
 __all__ = [
@@ -275,10 +276,11 @@ def as_density_prior(prior, rows, random_state):
 
     Parameters
     ----------
-    prior : "gaussian", "mixture" or a scikit-learn density estimator
-        GaussianMixture, KernelDensity (Gaussian kernel), PCA (as probabilistic PCA), or a Pipeline
-        of StandardScaler, MinMaxScaler and PCA that ends in one of them. "gaussian" is a full
-        covariance with shrinkage (OAS); "mixture" is `default_mixture`.
+    prior : "parzen", "gaussian" or a scikit-learn density estimator
+        GaussianMixture, KernelDensity (Gaussian kernel), ManifoldParzen, PCA (as probabilistic
+        PCA), or a Pipeline of StandardScaler, MinMaxScaler, PixelLogit and PCA that ends in one
+        of them. "gaussian" is a full
+        covariance with shrinkage (OAS); "parzen" is `default_density`.
     rows : ndarray of shape (n, n_features)
         What unfitted estimators are fitted on, as copies; labels are not used.
     random_state : int
@@ -297,7 +299,7 @@ def as_density_prior(prior, rows, random_state):
     """
     rows = np.asarray(rows, dtype=np.float64)
     if isinstance(prior, str):
-        prior = OAS() if prior == "gaussian" else default_mixture(*rows.shape)
+        prior = OAS() if prior == "gaussian" else default_density(*rows.shape)
     fitted = prior if _is_fitted(prior) else _fit_copy(prior, rows, random_state)
     steps = [step for _, step in fitted.steps] if isinstance(fitted, Pipeline) else [fitted]
     steps = [step for step in steps if step not in (None, "passthrough")]
@@ -314,18 +316,17 @@ def as_density_prior(prior, rows, random_state):
     return translated, fitted
 
 
-def default_mixture(n_rows, n_features):
-    """The density that stands for images where the user names none.
+def default_density(n_rows, n_features):
+    """The density that stands for images where the user names none, unfitted.
 
-    A mixture of Gaussians on principal components, its size bounded by the number of rows.
+    `ManifoldParzen` on the principal components of the pixels' logits.
     """
-    n_dims = max(1, min(150, n_features, n_rows - 1))
-    n_components = max(1, min(200, n_rows // 10))
+    n_dims = max(1, min(300, n_features, n_rows - 1))
     return Pipeline(
         [
             ("logit", PixelLogit()),
             ("pca", PCA(n_dims, svd_solver="full")),
-            ("mixture", GaussianMixture(n_components, reg_covar=1e-3)),
+            ("density", ManifoldParzen()),
         ]
     )
 
@@ -351,6 +352,8 @@ def _fit_copy(prior, rows, random_state):
 def _translate_density(estimator):
     if isinstance(estimator, GaussianMixture):
         return GaussianMixtureDensity(estimator)
+    if isinstance(estimator, ManifoldParzen):
+        return estimator.to_torch()
     if isinstance(estimator, KernelDensity):
         return KernelDensityDensity(estimator)
     if isinstance(estimator, OAS):
@@ -362,8 +365,8 @@ def _translate_density(estimator):
         return GaussianMixtureDensity(_FullGaussian(np.zeros(len(variances)), np.diag(variances)))
     raise NotTranslatable(
         f"prior: {type(estimator).__name__} is not a density that skinvert translates; expected "
-        "GaussianMixture, KernelDensity or PCA, alone or at the end of a Pipeline of "
-        "StandardScaler, MinMaxScaler and PCA."
+        "GaussianMixture, KernelDensity, ManifoldParzen or PCA, alone or at the end of a Pipeline "
+        "of StandardScaler, MinMaxScaler, PixelLogit and PCA."
     )
 
 

@@ -85,6 +85,11 @@ class RowNoise:
         seeds = torch.randint(2**62, (n,), generator=self.generators[0])
         return RowNoise(seeds.tolist(), self.device)
 
+    def integers(self):
+        """One draw in [0, 2^62) for each slot, fit to seed other noise: shape (n_slots,)."""
+        drawn = [torch.randint(2**62, (1,), generator=generator) for generator in self.generators]
+        return torch.cat(drawn)
+
     def normal(self, *shape):
         """Standard normal draws of shape (n_slots, *shape)."""
         return self._draw(torch.randn, shape)

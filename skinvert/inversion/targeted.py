@@ -3,7 +3,7 @@
 import torch
 
 from skinvert.inversion.objectives import Activation, State
-from skinvert.inversion.transforms import random_views
+from skinvert.inversion.transforms import staged_views
 
 __all__ = ["TargetedObjective"]
 
@@ -19,8 +19,11 @@ class TargetedObjective:
     target : Target of length n_rows
     example : Tensor of shape (1, C, H, W)
         Any image, to learn how many units there are to excite.
-    transforms : sequence of transforms, default=()
+    stages : sequence of sequences of transforms, default=((),)
         The classifier sees one random view of each image; terms on the image see it as it is.
+        Several stages divide a row's steps in equal parts.
+    n_steps : int, default=1
+        Length of a row's run, which the stages divide.
     value_range : tuple (low, high) or None, default=None
 
     Raises
@@ -38,17 +41,19 @@ class TargetedObjective:
     >>> frozen = FrozenClassifier(torch.nn.Linear(4, 3), (4,))
     >>> ask = TargetedObjective(
     ...     as_objective("logit"), frozen, Target([2, 0]), example=torch.zeros(1, 1, 2, 2))
-    >>> ask(torch.zeros(2, 1, 2, 2), torch.arange(2), None)["logit"].shape
+    >>> ask(torch.zeros(2, 1, 2, 2), torch.arange(2), None, None)["logit"].shape
     torch.Size([2])
     """
 
-    def __init__(self, objective, classifier, target, *, example, transforms=(), value_range=None):
+    def __init__(
+        self, objective, classifier, target, *, example, stages=((),), n_steps=1, value_range=None
+    ):
         if target.layer is not None:
             objective = objective.excited_by(Activation)
         layers = objective.layers if target.layer is None else (*objective.layers, target.layer)
         self.objective, self.classifier, self.target = objective, classifier, target
         self.layers = tuple(dict.fromkeys(layers))
-        self.transforms, self.value_range = transforms, value_range
+        self.stages, self.n_steps, self.value_range = stages, max(n_steps, 1), value_range
         weights = torch.from_numpy(target.matrix(self._n_units(example)))
         self.weights = weights.to(example.device)
 
@@ -69,16 +74,17 @@ class TargetedObjective:
             )
         return answer.shape[1]
 
-    def state(self, images, rows, noise):
+    def state(self, images, rows, steps, noise):
         """What the classifier makes of one view of every image."""
-        if self.transforms:
-            images = random_views(self.transforms, images, noise, self.value_range)
+        if any(self.stages):
+            stage = (steps * len(self.stages)) // self.n_steps
+            images = staged_views(self.stages, images, noise, stage, self.value_range)
         logits, activations = self.classifier.with_activations(images, self.layers)
         return State(
             logits, self.weights[rows], activations, self.target.layer, self.target.position
         )
 
-    def __call__(self, images, rows, noise):
+    def __call__(self, images, rows, steps, noise):
         """Weighted value (n,) of every term, by name.
 
         Parameters
@@ -86,7 +92,9 @@ class TargetedObjective:
         images : Tensor of shape (n, C, H, W)
         rows : LongTensor of shape (n,)
             Which row of the request each image answers.
+        steps : LongTensor of shape (n,)
+            How many steps each row has taken.
         noise : RowNoise with n slots
             Where views are drawn.
         """
-        return self.objective.evaluate(images, self.state(images, rows, noise))
+        return self.objective.evaluate(images, self.state(images, rows, steps, noise))

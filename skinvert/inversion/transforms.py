@@ -28,9 +28,10 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "apply_view",
-    "default_transforms",
     "draw_view",
     "random_views",
+    "robust_stages",
+    "staged_views",
 ]
 
 
@@ -63,9 +64,9 @@ def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
     --------
     >>> import torch
     >>> from skinvert.inversion.randomness import RowNoise
-    >>> from skinvert.inversion.transforms import default_transforms, random_views
+    >>> from skinvert.inversion.transforms import random_views, robust_stages
     >>> images = torch.rand(2, 3, 32, 32)
-    >>> random_views(default_transforms(), images, RowNoise([0, 1])).shape
+    >>> random_views(robust_stages()[1], images, RowNoise([0, 1])).shape
     torch.Size([2, 3, 32, 32])
     """
     image_shape = tuple(images.shape[1:])
@@ -78,6 +79,48 @@ def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
             for transform, parameters in zip(run, drawn, strict=True):
                 images = transform.apply(images, parameters, value_range)
     return images
+
+
+def staged_views(stages, images, noise, stage, value_range=(0.0, 1.0)):
+    """One random view of each image, by the transforms of the stage that its row has reached.
+
+    Parameters
+    ----------
+    stages : sequence of sequences of transforms
+    images : tensor of shape (B, C, H, W)
+    noise : RowNoise with B slots
+    stage : LongTensor of shape (B,)
+        Index into `stages` for each image.
+    value_range : tuple (low, high) or None, default=(0.0, 1.0)
+
+    Returns
+    -------
+    views : tensor of shape (B, C, H, W)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> from skinvert.inversion.transforms import RandomHorizontalFlip, staged_views
+    >>> images = torch.rand(2, 1, 8, 8)
+    >>> stages = [[], [RandomHorizontalFlip(p=1)]]
+    >>> views = staged_views(stages, images, RowNoise([0, 1]), torch.tensor([0, 1]))
+    >>> bool((views[0] == images[0]).all()), bool((views[1] == images[1].flip(-1)).all())
+    (True, True)
+    """
+    if len(stages) == 1:
+        return random_views(stages[0], images, noise, value_range)
+    # A row draws for itself at its own stage, whatever stages its neighbours have reached: so each
+    # stage's views come from generators of their own, seeded alike.
+    views = images
+    seeds = noise.integers()
+    for index, transforms in enumerate(stages):
+        here = stage == index
+        if here.any():
+            own = type(noise)(seeds.tolist(), noise.device)
+            seen = random_views(transforms, images, own, value_range)
+            views = torch.where(_per_row(here), seen, views)
+    return views
 
 
 def draw_view(transforms, noise, image_shape):
@@ -127,20 +170,26 @@ def _merged(transforms, drawn):
     return merged
 
 
-def default_transforms():
-    """The views that photographs are judged by: crops of 0.6 to 1, flips, a little noise.
+def robust_stages():
+    """Views that photographs are made under: small, turned and shifted at first, then crops.
+
+    An image of the class has to be found as a whole before its parts are worked out.
 
     Returns
     -------
-    transforms : list of transforms
+    stages : list of two lists of transforms
 
     Examples
     --------
-    >>> from skinvert.inversion.transforms import default_transforms
-    >>> default_transforms()
+    >>> from skinvert.inversion.transforms import robust_stages
+    >>> robust_stages()[1]
     [RandomResizedCrop(), RandomHorizontalFlip(), GaussianNoise(sigma=0.03)]
     """
-    return [RandomResizedCrop(), RandomHorizontalFlip(), GaussianNoise(sigma=0.03)]
+    turned = RandomAffine(degrees=15, translate=(0.1, 0.1), scale=(0.5, 1.2))
+    return [
+        [RandomHorizontalFlip(), turned, GaussianNoise(sigma=0.03)],
+        [RandomResizedCrop(), RandomHorizontalFlip(), GaussianNoise(sigma=0.03)],
+    ]
 
 
 class RandomAffine(BaseEstimator):

@@ -23,7 +23,7 @@ def wavy(params, rows):
 def wavy_problem(first=0, noisy=False):
     """Rows `first`, `first` + 1 …: the row numbers of a request cut out of a longer one."""
 
-    def objective(params, rows, noise):
+    def objective(params, rows, steps, noise):
         values = wavy(params, rows + first)
         if noisy:
             values["noise"] = (params[0] * noise.normal(N_VALUES)).sum(1)
@@ -85,7 +85,7 @@ def matrix_problem():
     """Rows that go through a matrix product, whose bits may depend on the slot."""
     weight = torch.randn(N_VALUES, 16, generator=torch.Generator().manual_seed(0))
 
-    def objective(params, rows, noise):
+    def objective(params, rows, steps, noise):
         scores = torch.tanh(params[0] @ weight) @ weight.T
         return {"scores": (scores - rows[:, None]).square().sum(1) * 0.01}
 
@@ -117,7 +117,7 @@ def test_slots_are_filled_first_in_first_out():
 
     problem = Problem(
         start=start,
-        objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+        objective=lambda params, rows, steps, noise: {"square": params[0].square().sum(1)},
         render=lambda params: params[0],
     )
     optimize(problem, range(8), batch_size=3, n_steps=30, optimizer=SGD(0.3), tol=1e-4)
@@ -150,7 +150,7 @@ def test_convergence_waits_for_patience():
     # At its minimum from the start, a row has improved once: on the infinity before it.
     still = Problem(
         start=lambda row, noise: (torch.zeros(1, 1),),
-        objective=lambda params, rows, noise: {"square": params[0].square().sum(1)},
+        objective=lambda params, rows, steps, noise: {"square": params[0].square().sum(1)},
         render=lambda params: params[0],
     )
     for patience in (1, 4):
@@ -218,7 +218,7 @@ def test_projection_follows_every_step():
 def test_parameters_may_be_several_and_some_unused():
     problem = Problem(
         start=lambda row, noise: (torch.ones(1, 2), torch.full((1, 3, 1), 2.0), torch.ones(1)),
-        objective=lambda params, rows, noise: {
+        objective=lambda params, rows, steps, noise: {
             "sum": params[0].square().sum(1) + params[1].flatten(1).square().sum(1)
         },
         render=lambda params: torch.cat(
@@ -234,7 +234,7 @@ def falling_problem(starts):
     """Rows fall by one a step; below zero the root is no number."""
     return Problem(
         start=lambda row, noise: (torch.full((1, 1), starts[row]),),
-        objective=lambda params, rows, noise: {
+        objective=lambda params, rows, steps, noise: {
             "height": params[0].sum(1),
             "root": 0 * params[0].detach().sqrt().sum(1),
         },
@@ -281,7 +281,7 @@ def test_langevin_steps_have_the_law_of_their_energy():
     mean, variance, rate = 1.5, 0.8, 0.1
     problem = Problem(
         start=lambda row, noise: (torch.zeros(1, 2000),),
-        objective=lambda params, rows, noise: {
+        objective=lambda params, rows, steps, noise: {
             "energy": (params[0] - mean).square().sum(1) / (2 * variance)
         },
         render=lambda params: params[0],

@@ -17,7 +17,6 @@ from skinvert.inversion.priors import (
     KernelDensityDensity,
     MeanPrior,
     as_density_prior,
-    default_mixture,
 )
 from skinvert.inversion.randomness import RowNoise
 from skinvert.models.translate import NotTranslatable
@@ -225,10 +224,9 @@ def test_unfitted_estimators_are_fitted_with_the_seed_and_left_alone(rows):
 
 
 @pytest.mark.parametrize(("n_rows", "n_features"), [(2, 4), (2, 1), (3, 64), (30, 64), (400, 7)])
-def test_the_default_mixture_fits_any_rows(n_rows, n_features):
+def test_the_default_density_fits_any_rows(n_rows, n_features):
     rows = np.random.default_rng(0).normal(size=(n_rows, n_features))
-    default_mixture(n_rows, n_features)
-    prior, _ = as_density_prior("mixture", rows, 0)
+    prior, _ = as_density_prior("parzen", rows, 0)
     images = prior.render(*prior.draw(RowNoise([0]), 5))
     assert images.shape == (5, n_features)
     assert images.isfinite().all()
@@ -240,7 +238,10 @@ def test_the_default_mixture_fits_any_rows(n_rows, n_features):
     [
         (KernelDensity(kernel="tophat"), "gaussian.*'tophat'"),
         (KernelDensity(metric="manhattan"), "euclidean.*'manhattan'"),
-        (KMeans(2), "KMeans is not a density.*GaussianMixture, KernelDensity or PCA"),
+        (
+            KMeans(2),
+            "KMeans is not a density.*GaussianMixture, KernelDensity",
+        ),
         (make_pipeline(RobustScaler(), GaussianMixture()), "RobustScaler"),
     ],
 )

@@ -15,6 +15,8 @@ from skinvert.models.frozen import FrozenClassifier
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 
+START = torch.zeros(4, dtype=torch.long)  # no row has taken a step
+
 
 @pytest.fixture
 def frozen(net):
@@ -30,7 +32,7 @@ def test_rows_keep_their_wishes_in_any_slot(frozen, images):
     ask = TargetedObjective(as_objective("logit"), frozen, Target([7, 1, 4]), example=EXAMPLE)
     rows = torch.tensor([2, 0, 1, 0])
     expected = -frozen(images)[range(4), [4, 7, 1, 7]]
-    torch.testing.assert_close(ask(images, rows, None)["logit"], expected)
+    torch.testing.assert_close(ask(images, rows, START, None)["logit"], expected)
 
 
 def test_mixtures_are_weighted(frozen, images):
@@ -39,7 +41,7 @@ def test_mixtures_are_weighted(frozen, images):
     logits = frozen(images)
     expected = -(0.75 * logits[:, 3] + 0.25 * logits[:, 5])
     torch.testing.assert_close(
-        ask(images, torch.zeros(4, dtype=torch.long), None)["logit"], expected
+        ask(images, torch.zeros(4, dtype=torch.long), START, None)["logit"], expected
     )
 
 
@@ -47,7 +49,7 @@ def test_targets_of_a_layer_excite_its_channels(frozen, images):
     objective = CrossEntropy(2.0) + TotalVariation(0.5)
     target = Target([3, [0, 1]], layer="2")
     ask = TargetedObjective(objective, frozen, target, example=EXAMPLE)
-    values = ask(images[:2], torch.arange(2), None)
+    values = ask(images[:2], torch.arange(2), START[:2], None)
     assert list(values) == ["activation", "total_variation"]
     with torch.no_grad():
         maps = frozen.network[:3](images[:2]).mean((2, 3))
@@ -60,7 +62,7 @@ def test_targets_of_one_neuron(frozen, images):
     ask = TargetedObjective(as_objective("logit"), frozen, target, example=EXAMPLE)
     with torch.no_grad():
         maps = frozen.network[:3](images[:1])
-    value = ask(images[:1], torch.zeros(1, dtype=torch.long), None)["activation"]
+    value = ask(images[:1], torch.zeros(1, dtype=torch.long), START[:1], None)["activation"]
     torch.testing.assert_close(value, -maps[:, 3, 5, 6])
 
 
@@ -70,7 +72,7 @@ def test_dense_layers_have_units_too(frozen, images):
     )
     with torch.no_grad():
         units = frozen.network[:5](images)
-    value = ask(images, torch.zeros(4, dtype=torch.long), None)["activation"]
+    value = ask(images, torch.zeros(4, dtype=torch.long), START, None)["activation"]
     torch.testing.assert_close(value, -units[:, 100])
 
 
@@ -80,16 +82,16 @@ def test_only_the_classifier_sees_the_views(frozen, images):
         frozen,
         Target([2] * 4),
         example=EXAMPLE,
-        transforms=[RandomHorizontalFlip(p=1.0)],
+        stages=[[RandomHorizontalFlip(p=1.0)]],
     )
-    values = ask(images, torch.arange(4), RowNoise(range(4)))
+    values = ask(images, torch.arange(4), START, RowNoise(range(4)))
     torch.testing.assert_close(values["logit"], -frozen(images.flip(3))[:, 2])
     torch.testing.assert_close(values["total_variation"], TotalVariation()(images, None))
 
 
 def test_no_hook_outlives_a_call(frozen, images):
     ask = TargetedObjective(as_objective("logit"), frozen, Target([3], layer="2"), example=EXAMPLE)
-    ask(images[:1], torch.zeros(1, dtype=torch.long), None)
+    ask(images[:1], torch.zeros(1, dtype=torch.long), START[:1], None)
     assert not any(layer._forward_hooks for layer in frozen.modules())
 
 
@@ -121,5 +123,6 @@ def test_slopes_reach_the_images(assert_slope, images):
     )
     ask.weights = ask.weights.double()
     assert_slope(
-        lambda at: sum(ask(at, torch.arange(2), None).values()), images[:2, :, :6, :6].double()
+        lambda at: sum(ask(at, torch.arange(2), START[:2], None).values()),
+        images[:2, :, :6, :6].double(),
     )

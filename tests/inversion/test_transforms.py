@@ -14,8 +14,8 @@ from skinvert.inversion.transforms import (
     RandomAffine,
     RandomHorizontalFlip,
     RandomResizedCrop,
-    default_transforms,
     random_views,
+    robust_stages,
 )
 
 ALL = [
@@ -234,7 +234,7 @@ def test_borders_are_prolonged_not_blackened():
 
 
 def test_default_views_keep_layout_and_are_clonable():
-    transforms = [clone(transform) for transform in default_transforms()]
+    transforms = [clone(transform) for transform in robust_stages()[1]]
     images = torch.rand(2, 1, 28, 28)
     views = random_views(transforms, images, RowNoise([0, 1]))
     assert views.shape == images.shape

@@ -29,7 +29,7 @@ PAPER = {
 }
 PAPER_WEIGHTS = (0.03, 0.1, 0.3, 1.0, 2.0, 3.0)
 CHOSEN_WEIGHT = 1.0
-REFINED = {"n_steps": 20, "learning_rate": 0.02}
+REFINED = {"n_steps": 10, "learning_rate": 0.02}
 
 
 class MixturePerClass:
@@ -74,7 +74,7 @@ def generators(seed, parts):
     yield f"paper's objective, λ = {CHOSEN_WEIGHT}", paper.fit(X, y)
     yield "sampled: resampled draws", sampled
     sampled.set_params(**REFINED)
-    yield "sampled: + 20 Langevin steps", sampled
+    yield "sampled: + 10 Langevin steps", sampled
     sampled.set_params(n_steps=0, augmentation=None)
     yield "sampled: resampled draws, no shifts", sampled
 
@@ -143,12 +143,12 @@ def main():
         notes=[
             "Mean over three seeds (least to largest); 100 images a class are judged, 200 a class "
             "train the net whose accuracy on the 1,000 test rows is the CAS.",
-            "The judge is trained on the 1,500 judge rows with random views; the CAS net is a plain "
-            "CNN without them, as is the one trained on the 2,000 real rows.",
-            "fd_judge is in the judge's 128 features, standardised, against the 1,000 test rows; its "
-            "floor is the distance of the 2,000 training rows. It compares with no published FID.",
-            "authentic is the share farther from its nearest training row than that row's own nearest "
-            "neighbour.",
+            "The judge is trained on the 1,500 judge rows with random views; the CAS net is a "
+            "plain CNN without them, as is the one trained on the 2,000 real rows.",
+            "fd_judge is in the judge's 128 features, standardised, against the 1,000 test rows; "
+            "its floor is the distance of the 2,000 training rows. It is no published FID.",
+            "authentic is the share farther from its nearest training row than that row's own "
+            "nearest neighbour.",
         ],
     )
 
