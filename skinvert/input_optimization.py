@@ -20,14 +20,9 @@ from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
 from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
 from skinvert.inversion.priors import DensityPrior, MeanPrior, as_density_prior
 from skinvert.inversion.randomness import RowNoise
-from skinvert.inversion.sampling import effective_sample_size, resample
+from skinvert.inversion.sampling import PosteriorSampler
 from skinvert.inversion.targeted import TargetedObjective
-from skinvert.inversion.transforms import (
-    RandomAffine,
-    apply_view,
-    draw_view,
-    robust_stages,
-)
+from skinvert.inversion.transforms import RandomAffine, robust_stages
 from skinvert.layout import flatten_images
 from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
@@ -366,12 +361,11 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
                 rate = Cooldown(rate, self.n_steps, self.cooldown)
             rule = {"adam": Adam, "sgd": SGD}[self.optimizer](rate)
             return optimize(problem, seeds, optimizer=rule, tol=self.tol, **settings)
-        sizes = np.zeros(len(seeds))
-        problem = self._sampling_problem(target, seeds, sizes)
+        sampler = self._posterior_sampler(target, seeds)
         rule = Langevin(self.learning_rate, self.noise_scale)
-        result = optimize(problem, seeds, optimizer=rule, **settings)
-        result.diagnostics["effective_sample_size"] = sizes
-        self._warn_of_collapse(sizes)
+        result = optimize(sampler.problem(), seeds, optimizer=rule, **settings)
+        result.diagnostics["effective_sample_size"] = sampler.effective_sizes
+        self._warn_of_collapse(sampler.effective_sizes)
         return result
 
     def _is_sampled(self):
@@ -403,50 +397,18 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             project=canvas.project,
         )
 
-    def _sampling_problem(self, target, seeds, sizes):
+    def _posterior_sampler(self, target, seeds):
         r"""Draws from :math:`f(x)_y^{1/\lambda}\, p(x)`: resampled starts, then Langevin steps."""
-        prior, power = self._density_to_draw_from(), 1 / self.prior_weight
-        likelihood = self._bind(as_objective(self.objective), target)
-        views, pools = self._resolved_augmentation(), {}
-
-        def render(params):
-            normal, component, view = params
-            rows = prior.render(component.detach().long(), normal)
-            images = rows.reshape(-1, *self.canvas_.image_shape_)
-            images = apply_view(images, view.detach()) if views else images
-            return images if self.value_range_ is None else images.clamp(*self.value_range_)
-
-        def candidates(noise):
-            # Rows that ask for different things share their seeds, and with them their candidates.
-            component, normal = prior.draw(noise, self.n_candidates)
-            view = normal[:, :0]
-            if views:
-                children = noise.children(self.n_candidates)
-                view = draw_view(views, children, self.canvas_.image_shape_)
-            return (normal, component.float(), view), float(noise.uniform(1))
-
-        def start(row, noise):
-            seed = int(seeds[row])
-            if seed not in pools:
-                pools[seed] = candidates(noise)
-            params, uniform = pools[seed]
-            # From here on a row must not know whether it drew the candidates or found them drawn.
-            noise.restart(0, seed ^ 1)
-            asked = torch.full((self.n_candidates,), row, device=self.device_)
-            with torch.no_grad():
-                children = noise.children(self.n_candidates)
-                terms = likelihood(render(params), asked, torch.zeros_like(asked), children)
-            log_weights = -power * sum(terms.values())
-            sizes[row] = effective_sample_size(log_weights)
-            chosen = resample(log_weights, uniform)
-            return tuple(values[chosen][None] for values in params)
-
-        def energy(params, rows, steps, noise):
-            terms = likelihood(render(params), rows, steps, noise)
-            scaled = {name: power * value for name, value in terms.items()}
-            return {**scaled, "prior": params[0].square().sum(1) / 2}
-
-        return Problem(start=start, objective=energy, render=render)
+        return PosteriorSampler(
+            self._density_to_draw_from(),
+            self._bind(as_objective(self.objective), target),
+            seeds,
+            power=1 / self.prior_weight,
+            n_candidates=self.n_candidates,
+            image_shape=self.canvas_.image_shape_,
+            value_range=self.value_range_,
+            augmentation=self._resolved_augmentation(),
+        )
 
     def _bind(self, objective, target):
         return TargetedObjective(

@@ -1,8 +1,103 @@
 """From arg max to sampling: starts drawn from a prior and resampled by what the classifier says."""
 
+import numpy as np
 import torch
 
-__all__ = ["effective_sample_size", "resample"]
+from skinvert.inversion.loop import Problem
+from skinvert.inversion.transforms import apply_view, draw_view
+
+__all__ = ["PosteriorSampler", "effective_sample_size", "resample"]
+
+
+class PosteriorSampler:
+    r"""Draws from :math:`f(x)_y^{\text{power}}\, p(x)`: resampled starts, then Langevin steps.
+
+    The parameters of a row are the prior's own coordinates, in which the density is a standard
+    normal; the component and the view that it was drawn with stay as they are.
+
+    Parameters
+    ----------
+    prior : DensityPrior
+    likelihood : TargetedObjective
+        Minus :math:`\log f(x)_y`, and whatever terms stand beside it.
+    seeds : sequence of int, length n_rows
+    power : float
+    n_candidates : int
+        Draws of the prior among which each row chooses.
+    image_shape : tuple (C, H, W)
+    value_range : tuple (low, high) or None
+        Images are clipped to it when they are rendered.
+    augmentation : sequence of geometric transforms
+        Every draw is shown under one view.
+
+    Attributes
+    ----------
+    effective_sizes : ndarray of shape (n_rows,)
+        Effective sample size of each row's candidates.
+    """
+
+    def __init__(
+        self,
+        prior,
+        likelihood,
+        seeds,
+        *,
+        power,
+        n_candidates,
+        image_shape,
+        value_range,
+        augmentation=(),
+    ):
+        self.prior, self.likelihood, self.seeds = prior, likelihood, seeds
+        self.power, self.n_candidates = power, n_candidates
+        self.image_shape, self.value_range = tuple(image_shape), value_range
+        self.augmentation = augmentation
+        self.effective_sizes = np.zeros(len(seeds))
+        self._pools = {}
+
+    def problem(self):
+        """What `skinvert.inversion.loop.optimize` needs."""
+        return Problem(start=self.start, objective=self.energy, render=self.render)
+
+    def render(self, params):
+        """Images (n, C, H, W) of coordinates, components and views."""
+        normal, component, view = params
+        rows = self.prior.render(component.detach().long(), normal)
+        images = rows.reshape(-1, *self.image_shape)
+        images = apply_view(images, view.detach()) if self.augmentation else images
+        return images if self.value_range is None else images.clamp(*self.value_range)
+
+    def start(self, row, noise):
+        """One of the row's candidates, drawn by its likelihood to the power."""
+        params, uniform = self._candidates(int(self.seeds[row]), noise)
+        asked = torch.full((self.n_candidates,), row, device=params[0].device)
+        with torch.no_grad():
+            children = noise.children(self.n_candidates)
+            terms = self.likelihood(self.render(params), asked, torch.zeros_like(asked), children)
+        log_weights = -self.power * sum(terms.values())
+        self.effective_sizes[row] = effective_sample_size(log_weights)
+        chosen = resample(log_weights, uniform)
+        return tuple(values[chosen][None] for values in params)
+
+    def _candidates(self, seed, noise):
+        """Draws of the prior; rows that ask for different things share their seeds, and these."""
+        if seed not in self._pools:
+            component, normal = self.prior.draw(noise, self.n_candidates)
+            view = normal[:, :0]
+            if self.augmentation:
+                children = noise.children(self.n_candidates)
+                view = draw_view(self.augmentation, children, self.image_shape)
+            params = (normal, component.to(normal.dtype), view)
+            self._pools[seed] = params, float(noise.uniform(1))
+        # From here on a row must not know whether it drew the candidates or found them drawn.
+        noise.restart(0, seed ^ 1)
+        return self._pools[seed]
+
+    def energy(self, params, rows, steps, noise):
+        """Terms of minus the log of the law that is drawn from, up to a constant."""
+        terms = self.likelihood(self.render(params), rows, steps, noise)
+        scaled = {name: self.power * value for name, value in terms.items()}
+        return {**scaled, "prior": params[0].square().sum(1) / 2}
 
 
 def resample(log_weights, uniform):

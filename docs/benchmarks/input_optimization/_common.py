@@ -40,7 +40,8 @@ def accuracy(net, rows, y):
 def features(net, rows):
     """The judge's penultimate features, 128-d."""
     with torch.no_grad():
-        return net.module_[:-1](torch.from_numpy(as_images(rows))).numpy()
+        penultimate = torch.nn.Sequential(*list(net.module_)[:-1])
+        return penultimate(torch.from_numpy(as_images(rows))).numpy()
 
 
 class Judge:

@@ -109,7 +109,9 @@ def save_grid(images, path, n=40, n_columns=8, side=112):
         )
         for image in images[:n]
     ]
-    rows = [np.hstack(tiles[k : k + n_columns]) for k in range(0, len(tiles), n_columns)]
+    rows = [
+        np.hstack(tiles[k : k + n_columns]) for k in range(0, len(tiles) - n_columns + 1, n_columns)
+    ]
     Image.fromarray(np.vstack(rows)).save(path, quality=85)
 
 

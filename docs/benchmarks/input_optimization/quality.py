@@ -28,7 +28,7 @@ PAPER = {
     "learning_rate": 0.05,
 }
 PAPER_WEIGHTS = (0.03, 0.1, 0.3, 1.0, 2.0, 3.0)
-CHOSEN_WEIGHT = 1.0
+CHOSEN_WEIGHT = 0.3
 REFINED = {"n_steps": 10, "learning_rate": 0.02}
 
 
@@ -37,7 +37,7 @@ class MixturePerClass:
 
     def fit(self, X, y):
         self.pca = PCA(80, random_state=0).fit(X)
-        points = self.pca.transform(X)
+        points = self.pca.transform(X).astype(np.float64)
         self.mixtures = [
             GaussianMixture(3, reg_covar=1e-3, random_state=0).fit(points[y == c])
             for c in range(10)
