@@ -23,7 +23,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates"]
+# Tables that scripts wrote are included by the pages that explain them.
+exclude_patterns = ["_build", "_templates", "benchmarks/*/results", "reproductions/*/figures.rst"]
 # Markdown habits in docstrings: `name` is set as code.
 default_role = "code"
 

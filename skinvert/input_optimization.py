@@ -45,8 +45,8 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
     :math:`\frac{1}{\lambda} \log f(x)_y + \log p(x)`. With any other `init` it is *optimised*, as
     the paper does (eq. 6): one image a start, which minimises
     :math:`L(f(x), y) + \lambda \lVert x - \mu \rVert`. The paper's own settings are
-    ``InputOptimizationGenerator(prior="mean", prior_weight=1.0, init="zeros", optimizer="sgd",
-    learning_rate=0.05, n_steps=100, clip=None)``.
+    ``InputOptimizationGenerator(prior="mean", prior_scale="mean_squared", prior_weight=50.0,
+    init="zeros", optimizer="sgd", learning_rate=0.05, n_steps=100, clip=None)``.
 
     Parameters
     ----------
@@ -289,6 +289,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self._validate_params()
         rows, y = self._check_fit_data(X, y)
         self.device_ = resolve_device(self.device)
+        self._warn_of_range(rows)
         seed = self._root_seed(self.random_state)
         prepared = prepare_classifier(
             self.classifier,
@@ -475,7 +476,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         (gradient,) = torch.autograd.grad(logits.abs().sum(), images)
         if gradient.abs().max() > 0:
             return
-        certain = float(torch.softmax(logits, dim=1).amax()) > 1 - 1e-6
+        certain = float(torch.softmax(logits.detach(), dim=1).amax()) > 1 - 1e-6
         cause = "its answer is saturated" if certain else "no unit between them is active"
         warnings.warn(
             f"the classifier's scores do not depend on the first image: {cause}. Values of X lie "
@@ -484,6 +485,17 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             UserWarning,
             stacklevel=2,
         )
+
+    def _warn_of_range(self, rows):
+        """Nothing is rescaled silently, so that bytes fed to a network deserve a word."""
+        largest = float(np.abs(rows).max())
+        if isinstance(self.classifier, torch.nn.Module) and self.normalize is None and largest > 20:
+            warnings.warn(
+                f"values of X reach {largest:g} and go to the network as they are; most networks "
+                "expect [0, 1] or standardised values. Scale X, or set normalize=(mean, std).",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _warn_of_collapse(self, sizes):
         share = float(np.mean(sizes < 1.5))

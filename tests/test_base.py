@@ -1,5 +1,8 @@
 """The public calls: layouts, requests, files, failures, and the company of scikit-learn."""
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -674,3 +677,19 @@ def test_generators_are_no_classifiers(quick):
 def test_silence_is_the_default(quick, capfd):
     quick.generate([1, 2])
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_estimator_fitted_elsewhere_opens_on_the_cpu(quick):
+    # As pickled on a machine with a GPU: the device is remembered, the weights travel on the CPU.
+    twin = copy.deepcopy(quick)
+    twin.device_ = torch.device("cuda")
+    opened = pickle.loads(pickle.dumps(twin))
+    if not torch.cuda.is_available():
+        assert opened.device_.type == "cpu"
+        np.testing.assert_array_equal(opened.generate([3]), quick.generate([3]))
+
+
+def test_bytes_fed_to_a_network_are_warned_about(net, digits):
+    X, y = digits
+    with pytest.warns(UserWarning, match=r"values of X reach 255.*normalize"):
+        make(net).fit(255 * X, y)

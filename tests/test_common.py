@@ -4,6 +4,8 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skinvert import InputOptimizationGenerator
+from skinvert.inversion.coordinates import PixelLogit
+from skinvert.inversion.parzen import ManifoldParzen
 
 # {"EstimatorName": {"check_name": "a sentence saying why"}}
 EXPECTED_FAILURES = {}
@@ -11,6 +13,8 @@ EXPECTED_FAILURES = {}
 ESTIMATORS = [
     InputOptimizationGenerator(device="cpu"),
     InputOptimizationGenerator(prior="mean", init="noise", n_steps=2, device="cpu"),
+    ManifoldParzen(),
+    PixelLogit(),
 ]
 
 
@@ -24,7 +28,7 @@ def test_sklearn_contract(estimator, check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", ESTIMATORS[:1])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_contract_is_really_exercised(estimator):
     # The suite is nearly empty, without a word, for estimators that are not tagged as 2-D.
     results = check_estimator(estimator, on_skip=None)

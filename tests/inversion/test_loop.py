@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skinvert.inversion.loop import DivergenceError, Problem, optimize
-from skinvert.inversion.optimizers import SGD, Adam, Langevin
+from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
 
 N_ROWS, N_VALUES = 7, 5
 
@@ -304,3 +304,18 @@ def test_langevin_without_noise_is_gradient_descent():
     )
     descent = optimize(wavy_problem(), SEEDS, batch_size=2, n_steps=20, optimizer=SGD(0.01))
     np.testing.assert_array_equal(still.images, descent.images)
+
+
+def test_a_cooling_rate_is_torchs_linear_schedule():
+    parameter = torch.nn.Parameter(torch.full((3,), 5.0))
+    reference = torch.optim.SGD([parameter], lr=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(reference, lambda s: min(1, (10 - s) / 4))
+    ours = torch.full((2, 3), 5.0)
+    rule = SGD(Cooldown(0.1, n_steps=10, share=0.4))
+    for step in range(10):
+        (parameter**2).sum().backward()
+        reference.step()
+        reference.zero_grad()
+        schedule.step()
+        rule.update(ours, 2 * ours, [], torch.full((2,), step + 1), None)
+    torch.testing.assert_close(ours, parameter.detach().expand(2, 3))

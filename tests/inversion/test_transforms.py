@@ -14,8 +14,11 @@ from skinvert.inversion.transforms import (
     RandomAffine,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    apply_view,
+    draw_view,
     random_views,
     robust_stages,
+    staged_views,
 )
 
 ALL = [
@@ -267,3 +270,39 @@ def test_bad_parameters_are_named(transform, message):
 def test_a_number_for_a_pair_is_a_type_error():
     with pytest.raises(TypeError, match="pair"):
         RandomResizedCrop(scale=0.6).draw(RowNoise([0]), (3, 8, 8))
+
+
+class TestStages:
+    stages = ([RandomAffine(degrees=20)], [RandomHorizontalFlip(p=1.0), GaussianNoise()])
+
+    def test_a_row_does_not_know_which_stage_its_neighbours_are_in(self):
+        images = torch.rand(3, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+        mixed = staged_views(self.stages, images, RowNoise([1, 2, 3]), torch.tensor([0, 1, 0]))
+        alike = staged_views(self.stages, images, RowNoise([1, 2, 3]), torch.tensor([0, 0, 0]))
+        torch.testing.assert_close(mixed[[0, 2]], alike[[0, 2]], rtol=0, atol=0)
+        assert not torch.allclose(mixed[1], alike[1])
+
+    def test_one_stage_is_a_plain_view(self):
+        images = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+        stage = torch.zeros(2, dtype=torch.long)
+        staged = staged_views(self.stages[:1], images, RowNoise([1, 2]), stage)
+        plain = random_views(self.stages[0], images, RowNoise([1, 2]))
+        torch.testing.assert_close(staged, plain, rtol=0, atol=0)
+
+
+def test_shifts_alone_move_whole_pixels():
+    images = torch.rand(20, 1, 12, 10, generator=torch.Generator().manual_seed(0))
+    matrices = draw_view([RandomAffine(translate=(0.2, 0.2))], RowNoise(range(20)), (1, 12, 10))
+    views = apply_view(images, matrices)
+    inside = views[:, :, 4:8, 4:6]
+    shifts = (matrices[:, :, 2] * torch.tensor([10, 12]) / 2).round().long()
+    for image, part, (dx, dy) in zip(images, inside, shifts.tolist(), strict=True):
+        expected = image[:, 4 + dy : 8 + dy, 4 + dx : 6 + dx]
+        torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
+
+
+def test_what_is_not_geometric_is_no_view():
+    with pytest.raises(TypeError, match="GaussianNoise is not geometric"):
+        draw_view([GaussianNoise()], RowNoise([0]), (1, 8, 8))
+    with pytest.raises(ValueError, match="at least one"):
+        draw_view([], RowNoise([0]), (1, 8, 8))

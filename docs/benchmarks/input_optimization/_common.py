@@ -55,7 +55,9 @@ class Judge:
 
     def __init__(self, X, y, seed, make_net):
         self.net = make_net(seed).fit(as_images(X), y)
-        self.scale = features(self.net, X).std(0) + 1e-6
+        spread = features(self.net, X).std(0)
+        # A feature that real rows hardly move would otherwise rule the distance.
+        self.scale = np.maximum(spread, 0.1 * spread.mean())
 
     def accuracy(self, rows, y):
         return accuracy(self.net, rows, y)
