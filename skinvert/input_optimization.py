@@ -72,7 +72,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         ``GaussianMixture``, ``KernelDensity``, ``ManifoldParzen`` or ``PCA``, alone or in a
         Pipeline; unfitted ones are fitted on X. None leaves it out. By default "parzen". Read by
         `fit`.
-    prior_weight : float, default=0.1
+    prior_weight : float, default=0.03
         The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
         Bayes' rule, and smaller values trust the classifier more.
     prior_norm : {"l2", "l1"}, default="l2"
@@ -216,7 +216,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         normalize=None,
         outputs="auto",
         prior="parzen",
-        prior_weight=0.1,
+        prior_weight=0.03,
         prior_norm="l2",
         prior_scale="norm",
         objective="cross_entropy",
