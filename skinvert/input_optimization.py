@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skinvert.base import GeneratorMixin
 from skinvert.inversion.loop import Problem, optimize
@@ -23,7 +24,7 @@ from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.sampling import PosteriorSampler
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import RandomAffine, robust_stages
-from skinvert.layout import flatten_images
+from skinvert.layout import columns_of, flatten_images
 from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
 
@@ -312,6 +313,48 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self._fit_density(rows, columns, seed)
         self._fit_canvas(rows)
         return self
+
+    def interpolate(self, start, end, n_images=5, *, random_state=None):
+        """Generate a series from one class to another (section 5.4).
+
+        Optimised images maximise the weighted logits of both classes; drawn ones are chosen by the
+        weighted log-probabilities. All images of the series start from the same noise.
+
+        Parameters
+        ----------
+        start, end : label
+            Two of ``classes_``.
+        n_images : int, default=5
+            Length of the series, both ends included.
+        random_state : int, RandomState instance or None, default=None
+            None takes the constructor's.
+
+        Returns
+        -------
+        X : ndarray of shape (n_images, n_features), or as `generate` lays images out
+
+        Raises
+        ------
+        ValueError
+            For unknown labels and fewer than two images.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinvert import InputOptimizationGenerator
+        >>> generator = InputOptimizationGenerator(
+        ...     LogisticRegression(), prior="mean", init="mean", n_steps=20, random_state=0)
+        >>> generator.fit(*load_digits(return_X_y=True)).interpolate(0, 6, n_images=3).shape
+        (3, 64)
+        """
+        check_is_fitted(self)
+        if not isinstance(n_images, Integral) or n_images < 2:
+            raise ValueError(f"n_images must be an integer of at least 2, got {n_images!r}.")
+        first, last = np.eye(len(self.classes_))[columns_of([start, end], self.classes_)]
+        ratios = np.linspace(0, 1, n_images)[:, None]
+        weights = (1 - ratios) * first + ratios * last
+        return self.generate(weights=weights, random_state=random_state)
 
     def _fit_density(self, rows, columns, seed):
         """Learn p(x), from the rows alone unless class means are asked for."""

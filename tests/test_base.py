@@ -693,3 +693,14 @@ def test_bytes_fed_to_a_network_are_warned_about(net, digits):
     X, y = digits
     with pytest.warns(UserWarning, match=r"values of X reach 255.*normalize"):
         make(net).fit(255 * X, y)
+
+
+def test_a_series_runs_from_one_class_to_the_other(quick):
+    series = quick.interpolate(3, 8, n_images=4)
+    weights = np.zeros((4, 10))
+    weights[:, 3], weights[:, 8] = [1, 2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3, 1]
+    np.testing.assert_array_equal(series, quick.generate(weights=weights))
+    with pytest.raises(ValueError, match="n_images"):
+        quick.interpolate(3, 8, n_images=1)
+    with pytest.raises(ValueError, match="not among"):
+        quick.interpolate(3, 99)
