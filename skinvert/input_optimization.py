@@ -113,7 +113,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
     optimizer : {"adam", "sgd"}, default="adam"
         Of optimised images.
     tol : float, default=None
-        An optimised row stops once its objective has not fallen by more than `tol` in ten steps,
+        An optimised row stops once its objective has not fallen by more than `tol` in twenty steps,
         and its slot goes to the next row. None takes all steps.
     adversarial_radius : float, default=0.0
         ℓ2 radius, in the units of X, of the adversarial rows that the default classifier is

@@ -103,7 +103,7 @@ def optimize(
     n_steps,
     optimizer,
     tol=None,
-    patience=10,
+    patience=20,
     device="cpu",
     callback=None,
 ):
@@ -122,7 +122,7 @@ def optimize(
     tol : float or None, default=None
         A row has converged when its objective has not fallen by more than `tol` in `patience`
         steps. None takes all steps.
-    patience : int, default=10
+    patience : int, default=20
     device : torch.device or str, default="cpu"
     callback : callable ``(n_row_steps) -> None``, optional
         Told how many row-steps were settled, those saved by convergence included.

@@ -100,7 +100,7 @@ def write(name, title, header, rows, notes=()):
     print(text, flush=True)
     (RESULTS / f"{name}.rst").write_text(text)
     record = {"title": title, "header": header, "rows": rows, "notes": list(notes)}
-    record |= {"machine": machine(), "command": " ".join(["python", *sys.argv])}
+    record |= {"machine": machine(), "script": Path(sys.argv[0]).name}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
