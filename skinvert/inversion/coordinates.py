@@ -25,7 +25,7 @@ class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     low_, high_ : float
         Least and largest value of all pixels in `fit`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """The same classifier, starts and labels given to MIFace (adversarial-robustness-toolbox).
 
 ``python docs/benchmarks/input_optimization/miface.py RIVAL_PYTHON``, the interpreter of an
-environment with ``pip install adversarial-robustness-toolbox==1.20.1 torch``. Run alone.
+environment with ``pip install adversarial-robustness-toolbox==1.20.1 packaging torch``. Run alone.
 """
 
 import json
