@@ -49,8 +49,10 @@ def test_shards_of_another_request_are_refused_and_kept(tmp_path):
 
 
 def test_two_files_of_one_folder_do_not_meet(tmp_path):
-    ShardStore(tmp_path / "a.npy", "one")
-    ShardStore(tmp_path / "b.npy", "two")
+    first, second = ShardStore(tmp_path / "a.npy", "one"), ShardStore(tmp_path / "b.npy", "two")
+    first.write(SLICES[0], IMAGES[SLICES[0]])
+    assert first.has(SLICES[0])
+    assert not second.has(SLICES[0])
 
 
 class Interrupted(BaseException):
