@@ -73,7 +73,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         ``GaussianMixture``, ``KernelDensity``, ``ManifoldParzen`` or ``PCA``, alone or in a
         Pipeline; unfitted ones are fitted on X. None leaves it out. By default "parzen". Read by
         `fit`.
-    prior_weight : float, default=0.03
+    prior_weight : float, default=0.003
         The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
         Bayes' rule, and smaller values trust the classifier more.
     prior_norm : {"l2", "l1"}, default="l2"
@@ -87,7 +87,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
     init : {"prior", "noise", "mean", "zeros"} or array-like, default="prior"
         Where rows start. "prior" draws and resamples; all others optimise, from the
         parameterization's own noise, the mean image, zeros, or given images (one, or one a row).
-    n_candidates : int, default=64
+    n_candidates : int, default=256
         Draws of the prior among which each row chooses; ``init="prior"`` only.
     noise_scale : float, default=1.0
         Scale of the Langevin noise; 0 climbs. ``init="prior"`` only.
@@ -217,12 +217,12 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         normalize=None,
         outputs="auto",
         prior="parzen",
-        prior_weight=0.03,
+        prior_weight=0.003,
         prior_norm="l2",
         prior_scale="norm",
         objective="cross_entropy",
         init="prior",
-        n_candidates=64,
+        n_candidates=256,
         noise_scale=1.0,
         augmentation="auto",
         parameterization="pixels",

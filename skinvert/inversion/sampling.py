@@ -1,5 +1,7 @@
 """From arg max to sampling: starts drawn from a prior and resampled by what the classifier says."""
 
+from collections import Counter
+
 import numpy as np
 import torch
 
@@ -53,7 +55,7 @@ class PosteriorSampler:
         self.image_shape, self.value_range = tuple(image_shape), value_range
         self.augmentation = augmentation
         self.effective_sizes = np.zeros(len(seeds))
-        self._pools = {}
+        self._pools, self._uses_left = {}, Counter(int(seed) for seed in seeds)
 
     def problem(self):
         """What `skinvert.inversion.loop.optimize` needs."""
@@ -69,29 +71,36 @@ class PosteriorSampler:
 
     def start(self, row, noise):
         """One of the row's candidates, drawn by its likelihood to the power."""
-        params, uniform = self._candidates(int(self.seeds[row]), noise)
-        asked = torch.full((self.n_candidates,), row, device=params[0].device)
-        with torch.no_grad():
-            children = noise.children(self.n_candidates)
-            terms = self.likelihood(self.render(params), asked, torch.zeros_like(asked), children)
-        log_weights = -self.power * sum(terms.values())
+        params, images, answers, uniform = self._pool(int(self.seeds[row]), noise)
+        asked = torch.full((self.n_candidates,), row, device=images.device)
+        log_weights = -self.power * sum(self.likelihood.values(images, answers, asked).values())
         self.effective_sizes[row] = effective_sample_size(log_weights)
         chosen = resample(log_weights, uniform)
         return tuple(values[chosen][None] for values in params)
 
-    def _candidates(self, seed, noise):
-        """Draws of the prior; rows that ask for different things share their seeds, and these."""
-        if seed not in self._pools:
-            component, normal = self.prior.draw(noise, self.n_candidates)
-            view = normal[:, :0]
-            if self.augmentation:
-                children = noise.children(self.n_candidates)
-                view = draw_view(self.augmentation, children, self.image_shape)
-            params = (normal, component.to(normal.dtype), view)
-            self._pools[seed] = params, float(noise.uniform(1))
+    def _pool(self, seed, noise):
+        """Candidates and what the classifier says to them, kept for as long as rows share them:
+        those that ask for different things have one seed."""
+        pool = self._pools.pop(seed, None) or self._draw_pool(noise)
+        self._uses_left[seed] -= 1
+        if self._uses_left[seed] > 0:
+            self._pools[seed] = pool
         # From here on a row must not know whether it drew the candidates or found them drawn.
         noise.restart(0, seed ^ 1)
-        return self._pools[seed]
+        return pool
+
+    @torch.no_grad()
+    def _draw_pool(self, noise):
+        component, normal = self.prior.draw(noise, self.n_candidates)
+        view = normal[:, :0]
+        children = noise.children(self.n_candidates)
+        if self.augmentation:
+            view = draw_view(self.augmentation, children, self.image_shape)
+        params = (normal, component.to(normal.dtype), view)
+        images = self.render(params)
+        steps = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        answers = self.likelihood.answers(images, steps, children)
+        return params, images, answers, float(noise.uniform(1))
 
     def energy(self, params, rows, steps, noise):
         """Terms of minus the log of the law that is drawn from, up to a constant."""

@@ -74,15 +74,21 @@ class TargetedObjective:
             )
         return answer.shape[1]
 
-    def state(self, images, rows, steps, noise):
-        """What the classifier makes of one view of every image."""
+    def answers(self, images, steps, noise):
+        """What the classifier says to one view of every image, whatever is asked: its logits and
+        the activations of the layers that matter."""
         if any(self.stages):
             stage = (steps * len(self.stages)) // self.n_steps
             images = staged_views(self.stages, images, noise, stage, self.value_range)
-        logits, activations = self.classifier.with_activations(images, self.layers)
-        return State(
+        return self.classifier.with_activations(images, self.layers)
+
+    def values(self, images, answers, rows):
+        """Weighted value (n,) of every term, by name, for what the classifier said."""
+        logits, activations = answers
+        state = State(
             logits, self.weights[rows], activations, self.target.layer, self.target.position
         )
+        return self.objective.evaluate(images, state)
 
     def __call__(self, images, rows, steps, noise):
         """Weighted value (n,) of every term, by name.
@@ -97,4 +103,4 @@ class TargetedObjective:
         noise : RowNoise with n slots
             Where views are drawn.
         """
-        return self.objective.evaluate(images, self.state(images, rows, steps, noise))
+        return self.values(images, self.answers(images, steps, noise), rows)
