@@ -18,7 +18,7 @@ from skinvert.layout import (
     flatten_images,
     resolve_image_shape,
 )
-from skinvert.metrics import judge_accuracy
+from skinvert.metrics.fidelity import classification_accuracy_score
 from skinvert.models.training import resolve_device
 from skinvert.run import Run
 
@@ -192,7 +192,7 @@ class GeneratorMixin:
         rows, y = validate_data(self, flatten_images(X)[0], y, dtype=np.float32, reset=False)
         root = self._root_seed(self.random_state)
         generated = self.generate(y, random_state=root).reshape(len(rows), -1)
-        return judge_accuracy(generated, y, rows, y, random_state=root)
+        return classification_accuracy_score(generated, y, rows, y, random_state=root)
 
     def _as_target(self, y, weights, target):
         asked = [

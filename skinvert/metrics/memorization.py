@@ -1,49 +1,18 @@
-"""Whether a generator shows variety, and whether that variety is more than its training rows."""
+"""Whether a generator shows more than its training rows."""
 
 import numpy as np
-from sklearn.metrics import pairwise_distances
+import torch
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import Bunch
 
-__all__ = ["authenticity", "relative_diversity"]
+from skinvert.metrics._checks import check_pair, check_rows
+from skinvert.metrics.similarity import extract, shape_of_images, unit_rows
+from skinvert.models.similarity import pairwise_structural_similarity
 
+__all__ = ["authenticity", "closest_matches", "nearest_distance_ratio"]
 
-def relative_diversity(X_generated, y_generated, X, y):
-    """Mean distance between images of one class, relative to that of real ones.
-
-    Parameters
-    ----------
-    X_generated : array-like of shape (n_generated, n_features)
-    y_generated : array-like of shape (n_generated,)
-    X : array-like of shape (n_samples, n_features)
-        Real rows.
-    y : array-like of shape (n_samples,)
-
-    Returns
-    -------
-    diversity : float
-        1 is as varied as real rows, 0 is one image a class. The mean over the classes that have
-        two rows or more on both sides; NaN where none has.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinvert.metrics import relative_diversity
-    >>> X, y = np.array([[0.0], [2.0]]), np.array([0, 0])
-    >>> relative_diversity(X / 2, y, X, y)
-    0.5
-    """
-    X_generated, X = np.asarray(X_generated, dtype=np.float64), np.asarray(X, dtype=np.float64)
-    y_generated, y = np.asarray(y_generated), np.asarray(y)
-    ratios = [
-        _mean_distance(X_generated[y_generated == label]) / _mean_distance(X[y == label])
-        for label in np.unique(y)
-        if min((y_generated == label).sum(), (y == label).sum()) > 1
-    ]
-    return float(np.mean(ratios)) if ratios else float("nan")
-
-
-def _mean_distance(rows):
-    return pairwise_distances(rows).sum() / (len(rows) * (len(rows) - 1))
+_BLOCK = 2**21  # numbers of training images held at once
+_SPARE = 4  # neighbours beyond those asked for, that ties and rounding may have put out of order
 
 
 def authenticity(X_generated, X_train):
@@ -52,14 +21,20 @@ def authenticity(X_generated, X_train):
 
     Parameters
     ----------
-    X_generated : array-like of shape (n_generated, n_features)
-    X_train : array-like of shape (n_samples, n_features)
+    X_generated : array-like of shape (n_generated, n_features), or images
+    X_train : array-like of shape (n_samples, n_features), or images
 
     Returns
     -------
     share : float
         In [0, 1]. Copies score 0. Print the share of real held-out rows beside it, which is about
-        one half. It certifies no privacy.
+        one half. Of training rows equally near, the one farthest from its neighbour counts. It
+        certifies no privacy.
+
+    Raises
+    ------
+    ValueError
+        If the widths differ, there are fewer than 2 training rows, or a value is NaN or infinite.
 
     Notes
     -----
@@ -73,9 +48,154 @@ def authenticity(X_generated, X_train):
     >>> authenticity(X, X), authenticity([[-2.0]], X)
     (0.0, 1.0)
     """
-    X_generated = np.asarray(X_generated, dtype=np.float64)
-    X_train = np.asarray(X_train, dtype=np.float64)
-    neighbours = NearestNeighbors(n_neighbors=1).fit(X_train)
-    distance, nearest = neighbours.kneighbors(X_generated)
-    own = NearestNeighbors(n_neighbors=2).fit(X_train).kneighbors(X_train)[0][:, 1]
-    return float(np.mean(distance[:, 0] > own[nearest[:, 0]]))
+    X_generated, X_train = check_pair(X_generated, X_train, ("X_generated", "X_train"))
+    check_rows(X_train, "X_train", minimum=2)
+    nearest, distance = _nearest(X_generated, X_train, min(1 + _SPARE, len(X_train)))
+    tied = distance == distance[:, :1]
+    matched, place = np.unique(nearest[tied], return_inverse=True)
+    # Of a training row, its own nearest neighbour is the second nearest of all.
+    own = np.zeros_like(distance)
+    own[tied] = _nearest(X_train[matched], X_train, 2)[1][place, 1]
+    farthest = own.max(1)
+    return float(np.mean(distance[:, 0] > farthest))
+
+
+def nearest_distance_ratio(X_generated, X_train, X_test):
+    """Mean distance to the nearest training row over that to the nearest held-out row.
+
+    Parameters
+    ----------
+    X_generated : array-like of shape (n_generated, n_features), or images
+    X_train : array-like of shape (n_samples, n_features), or images
+        What the generator learned from.
+    X_test : array-like of shape (n_test, n_features), or images
+        Held-out rows of the same source, at best as many: the nearest row of a larger set is
+        nearer.
+
+    Returns
+    -------
+    ratio : float
+        1 is indifferent to what was learned, 0 is a copycat. Infinite where all generated rows are
+        copies of held-out ones, NaN where they are copies of both.
+
+    Raises
+    ------
+    ValueError
+        If the widths differ, a set is empty, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> from skinvert.metrics import nearest_distance_ratio
+    >>> nearest_distance_ratio([[1.0], [2.0]], [[0.0], [3.0]], [[-1.0], [4.0]])
+    0.5
+    """
+    names = "X_generated", "X_train", "X_test"
+    X_generated, X_train = check_pair(X_generated, X_train, names[:2])
+    X_generated, X_test = check_pair(X_generated, X_test, names[::2])
+    to_train, to_test = (_nearest(X_generated, X)[1].mean() for X in (X_train, X_test))
+    if to_test == 0:
+        return float("nan") if to_train == 0 else float("inf")
+    return float(to_train / to_test)
+
+
+def closest_matches(X_generated, X_train, *, image_shape=None, extractor=None, k=1):
+    """The training rows that look most like each generated one, by several measures.
+
+    Parameters
+    ----------
+    X_generated : array-like of shape (n_generated, n_features), (n, H, W) or (n, C, H, W)
+    X_train : array-like of shape (n_samples, n_features), (n, H, W) or (n, C, H, W)
+    image_shape : tuple (H, W) or (C, H, W), or None, default=None
+        For SSIM, which is left out where rows are no images: where None infers no shape.
+    extractor : fitted transformer, callable or None, default=None
+        Latent space, as for `feature_distance`. None leaves out what needs one.
+    k : int, default=1
+        Matches for each generated row.
+
+    Returns
+    -------
+    matches : Bunch
+        One entry a measure, best match first, each a Bunch of ``indices`` (rows of X_train) and
+        ``scores``, both of shape (n_generated, k):
+
+        mse
+            Mean squared error of the pixels.
+        ssim
+            Structural similarity, the largest first, for images in a range of 1. The window is 11
+            pixels, or what fits into smaller images.
+        latent_mse
+            Mean squared error of the extractor's features.
+        feature_distance
+            As the function of this name.
+
+    Raises
+    ------
+    ValueError
+        If the widths differ, k exceeds the training rows, or a value is NaN or infinite.
+
+    Notes
+    -----
+    ReGene (Neurocomputing 2022), section 6.4: a copy shows as an MSE of 0 and an SSIM of 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.metrics import closest_matches
+    >>> X = np.random.default_rng(0).uniform(size=(5, 64))
+    >>> matches = closest_matches(X[[3, 1]] + 0.01, X)
+    >>> sorted(matches), matches.ssim.indices.ravel().tolist()
+    (['mse', 'ssim'], [3, 1])
+    """
+    generated, train = check_pair(X_generated, X_train, ("X_generated", "X_train"))
+    if not 1 <= k <= len(train):
+        raise ValueError(
+            f"k must lie between 1 and the number of training rows, {len(train)}; got {k!r}."
+        )
+    matches = Bunch(mse=_match_by_error(generated, train, k))
+    shape = shape_of_images(X_generated, image_shape)
+    if shape is not None and min(shape[1:]) >= 3:
+        images, others = (torch.from_numpy(X.reshape(-1, *shape)) for X in (generated, train))
+        matches.ssim = _match_by_structure(images, others, k)
+    if extractor is not None:
+        latent, latent_train = (extract(extractor, X) for X in (X_generated, X_train))
+        matches.latent_mse = _match_by_error(latent, latent_train, k)
+        unit, unit_train = unit_rows(latent), unit_rows(latent_train)
+        matches.feature_distance = _match_by_error(unit, unit_train, k, of_sum=True)
+    return matches
+
+
+def _nearest(rows, others, k=1):
+    """Indices of the k nearest other rows, nearest first, and their distances, both (n, k)."""
+    search = NearestNeighbors(n_neighbors=min(k + _SPARE, len(others)), algorithm="brute")
+    found = search.fit(others).kneighbors(rows, return_distance=False)
+    # From differences, so that a copy's distance is zero and not a rounding's root.
+    distances = np.stack(
+        [np.linalg.norm(others[near] - row, axis=1) for near, row in zip(found, rows, strict=True)]
+    )
+    order = np.lexsort((found, distances), axis=1)[:, :k]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+
+def _match_by_error(rows, others, k, of_sum=False):
+    indices, distances = _nearest(rows, others, k)
+    return Bunch(indices=indices, scores=distances**2 / (1 if of_sum else rows.shape[1]))
+
+
+def _match_by_structure(images, others, k):
+    """Largest SSIM, training images block by block."""
+    side = min(images.shape[2:])
+    window = min(11, side - 1 + side % 2)
+    found = np.empty((len(images), 0)), np.empty((len(images), 0), dtype=np.int64)
+    step = max(1, _BLOCK // others[0].numel())
+    for start in range(0, len(others), step):
+        block = others[start : start + step]
+        with torch.no_grad():
+            values = pairwise_structural_similarity(images, block, window=window).numpy()
+        indices = np.broadcast_to(np.arange(start, start + len(block)), values.shape)
+        values, indices = np.hstack([found[0], values]), np.hstack([found[1], indices])
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        found = (
+            np.take_along_axis(values, order, axis=1),
+            np.take_along_axis(indices, order, axis=1),
+        )
+    return Bunch(indices=found[1], scores=found[0])

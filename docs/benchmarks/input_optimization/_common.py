@@ -1,25 +1,37 @@
-"""What the benchmark scripts share: threads, nets, measurements, and how results are kept."""
+"""What these scripts share beyond the report: nets, a judge, and where their results are kept."""
 
-import json
-import os
-import platform
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-N_THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from _report import Stopwatch, summary
+from _report import write as _write
+
+# The report sets the threads before numpy reads them.
+# isort: split
 import numpy as np
-import sklearn
 import torch
 
 from skinvert import metrics
 from skinvert.models.classifiers import ConvClassifier
 from skinvert.models.training import TrainingNet
 
-torch.set_num_threads(N_THREADS)
+__all__ = [
+    "RESULTS",
+    "Judge",
+    "Stopwatch",
+    "accuracy",
+    "as_images",
+    "features",
+    "plain_net",
+    "summary",
+    "write",
+]
+
 RESULTS = Path(__file__).parent / "results"
+write = partial(_write, RESULTS)
 
 
 def plain_net(seed):
@@ -67,49 +79,3 @@ class Judge:
         return metrics.frechet_distance(
             features(self.net, rows) / self.scale, features(self.net, real) / self.scale
         )
-
-
-def machine():
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "threads": N_THREADS,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def summary(values, digits=3):
-    """Mean over seeds with the least and the largest beside it."""
-    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def write(name, title, header, rows, notes=()):
-    """Print a table, and store it as JSON and as a reStructuredText table."""
-    RESULTS.mkdir(exist_ok=True)
-    cells = [header, *[[str(cell) for cell in row] for row in rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    line = "  ".join("=" * width for width in widths)
-    body = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    table = "\n".join([line, body[0], line, *body[1:], line])
-    text = "\n".join([title, "-" * len(title), "", table, "", *[f"* {note}" for note in notes], ""])
-    print(text, flush=True)
-    (RESULTS / f"{name}.rst").write_text(text)
-    record = {"title": title, "header": header, "rows": rows, "notes": list(notes)}
-    record |= {"machine": machine(), "script": Path(sys.argv[0]).name}
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-class Stopwatch:
-    """Wall and processor seconds of a block."""
-
-    def __enter__(self):
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_):
-        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu

@@ -37,7 +37,7 @@ def main():
         with Stopwatch() as watch:
             search.fit(X_search, y_search)
         held_out = {
-            weight: metrics.judge_accuracy(
+            weight: metrics.classification_accuracy_score(
                 search.best_estimator_.set_params(prior_weight=weight).generate(y_search),
                 y_search,
                 X_test,

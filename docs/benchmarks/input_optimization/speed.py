@@ -104,7 +104,7 @@ def early_stopping():
             )
             with Stopwatch() as watch:
                 images, info = generator.generate(asked, return_info=True)
-            judged = metrics.judge_accuracy(X[half:], y[half:], images, asked)
+            judged = metrics.classification_accuracy_score(X[half:], y[half:], images, asked)
             steps = int(info.n_sample_steps)
             saved = f"{rows[-1][2] / steps:.1f}" if tol else ""
             rows.append(

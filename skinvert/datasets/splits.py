@@ -1,0 +1,71 @@
+"""Splits that every claim is made on: disjoint, stratified, always the same."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
+
+from skinvert.datasets.bundled import load_mnist_5k
+from skinvert.datasets.fetched import fetch_fashion_mnist
+
+__all__ = ["split_fashion_mnist", "split_mnist_5k"]
+
+_MNIST_5K = {"train": 2000, "tune": 500, "judge": 1500, "test": 1000}
+_FASHION_MNIST = {"train": 40_000, "tune": 5_000, "judge": 15_000}
+
+
+def split_mnist_5k():
+    """MNIST-5k in the parts that have one purpose each, always the same.
+
+    Generators and the classifiers that they invert see ``train``; parameters are chosen on
+    ``tune``; judges and extractors are trained on ``judge``; figures are taken on ``test``.
+
+    Returns
+    -------
+    parts : Bunch of (X, y)
+        ``train`` 2,000 rows, ``tune`` 500, ``judge`` 1,500, ``test`` 1,000; stratified, shuffled.
+    """
+    return _divide(*load_mnist_5k(return_X_y=True), _MNIST_5K)
+
+
+def split_fashion_mnist(*, data_home=None, directory=None, download_if_missing=True):
+    """Fashion-MNIST in the parts that have one purpose each, always the same.
+
+    The 60,000 training images are divided as `split_mnist_5k` divides its rows; ``test`` is the
+    data set's own.
+
+    Parameters
+    ----------
+    data_home, directory, download_if_missing
+        As of `fetch_fashion_mnist`.
+
+    Returns
+    -------
+    parts : Bunch of (X, y)
+        ``train`` 40,000 rows, ``tune`` 5,000, ``judge`` 15,000, ``test`` 10,000; float32 in
+        [0, 1], 220 MB together. All but ``test`` are stratified and shuffled.
+
+    Raises
+    ------
+    OSError
+        As `fetch_fashion_mnist`.
+    """
+    source = {
+        "data_home": data_home,
+        "directory": directory,
+        "download_if_missing": download_if_missing,
+        "return_X_y": True,
+    }
+    parts = _divide(*fetch_fashion_mnist(subset="train", **source), _FASHION_MNIST)
+    parts["test"] = fetch_fashion_mnist(subset="test", **source)
+    return parts
+
+
+def _divide(X, y, sizes):
+    """Parts of the given sizes, which add up to all rows."""
+    parts, left = Bunch(), np.arange(len(y))
+    *drawn, last = sizes.items()
+    for name, size in drawn:
+        rows, left = train_test_split(left, train_size=size, stratify=y[left], random_state=0)
+        parts[name] = (X[rows], y[rows])
+    parts[last[0]] = (X[left], y[left])
+    return parts
