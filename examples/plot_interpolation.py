@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from skinvert import InputOptimizationGenerator
+from skinvert.display import InterpolationDisplay
 
 X, y = load_digits(return_X_y=True)
 generator = InputOptimizationGenerator(
@@ -33,28 +34,21 @@ generator = InputOptimizationGenerator(
 # %%
 # Weights
 # -------
-# One row of weights an image, in the order of ``classes_``. A row that asks for one class alone
-# is the end of the series.
+# One row of weights an image, in the order of ``classes_``: here half a "0" and half of every other
+# digit.
 
-shares = np.linspace(0, 1, 9)
-series = []
-for other in range(1, 10):
-    weights = np.zeros((len(shares), len(generator.classes_)))
-    weights[:, 0] = 1 - shares
-    weights[:, other] = shares
-    series.append(generator.generate(weights=weights))
+weights = np.eye(10) / 2
+weights[:, 0] += 0.5
+halves = generator.generate(weights=weights)
+print(f'{len(halves)} images of two classes each, the first of "0" alone')
 
 # %%
 # The series
 # ----------
+# ``generator.interpolate(start, end)`` generates such weights at even steps from one class to the
+# other, and :class:`skinvert.display.InterpolationDisplay` draws one such series a row.
 
-figure, axes = plt.subplots(9, len(shares), figsize=(6, 6.2))
-for row, images, other in zip(axes, series, range(1, 10), strict=True):
-    for axis, image in zip(row, images, strict=True):
-        axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-        axis.set(xticks=[], yticks=[])
-    row[0].set_ylabel(f"0 to {other}", rotation=0, ha="right", va="center")
-for axis, share in zip(axes[0], shares, strict=True):
-    axis.set_title(f"{share:.0%}", fontsize=8)
-figure.subplots_adjust(left=0.1, right=0.99, top=0.95, bottom=0.01, hspace=0.05, wspace=0.05)
+InterpolationDisplay.from_estimator(
+    generator, [(0, other) for other in range(1, 10)], n_images=9, cmap="gray_r"
+)
 plt.show()

@@ -24,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skinvert import InputOptimizationGenerator
+from skinvert.display import SweepDisplay
 
 X, y = load_digits(return_X_y=True)
 X_classifier, X_rest, y_classifier, y_rest = train_test_split(
@@ -61,6 +62,9 @@ chosen = search.best_params_["prior_weight"]
 held_out = search.score(X_held_out, y_held_out)
 print(f"λ = {chosen:g}; judge's accuracy on held-out rows: {held_out:.3f}")
 
+for weight, score in zip(weights, search.cv_results_["mean_test_score"], strict=True):
+    print(f"λ = {weight:g}: judge's accuracy in cross-validation {score:.3f}")
+
 # %%
 # Images of every λ
 # -----------------
@@ -69,25 +73,14 @@ print(f"λ = {chosen:g}; judge's accuracy on held-out rows: {held_out:.3f}")
 # nearly as much as a bold one: its score falls slowly where our eyes see the mean image alone. Look
 # at the images before you trust a figure.
 
-scores = search.cv_results_["mean_test_score"]
-mean_image = search.best_estimator_.mean_image_
-figure, axes = plt.subplots(len(weights), 21, figsize=(11, 3.6))
-for row, weight, score in zip(axes, weights, scores, strict=True):
-    images = search.best_estimator_.set_params(prior_weight=weight).generate(np.arange(10))
-    for axis, image in zip(row[:10], images, strict=True):
-        axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-    for axis, difference in zip(row[11:], images - mean_image, strict=True):
-        limit = np.abs(difference).max()
-        axis.imshow(difference.reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for axis in row:
-        axis.set(xticks=[], yticks=[])
-    row[10].axis("off")
-    row[0].set_ylabel(
-        f"λ = {weight:g}\njudge {score:.2f}",
-        rotation=0,
-        ha="right",
-        va="center",
-        weight="bold" if weight == chosen else "normal",
-    )
-figure.subplots_adjust(left=0.1, right=0.995, top=0.98, bottom=0.02, hspace=0.05, wspace=0.05)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 7.6), layout="constrained")
+display = SweepDisplay.from_estimator(search, weights, ax=left, cmap="gray_r")
+left.set_title("images")
+
+differences = display.images - search.best_estimator_.mean_image_.reshape(8, 8)
+differences /= np.abs(differences).max(axis=(2, 3, 4), keepdims=True)
+SweepDisplay.from_images(
+    differences, weights, display.classes, value_range=(-1, 1), ax=right, cmap="RdBu_r"
+)
+right.set_title("difference from the mean image")
 plt.show()

@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import skinvert
+from skinvert.display import ImageGridDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_held_out, y_train, y_held_out = train_test_split(
@@ -54,25 +55,16 @@ print(f"judge's accuracy on {len(X_held_out)} held-out real images: {accuracy:.3
 # %%
 # Look
 # ----
-# One column a class; the top row are real images.
+# One row a class; the first column are real images.
 
-n_classes = len(generator.classes_)
 real = [X_train[y_train == label][0] for label in generator.classes_]
-rows = np.concatenate([real, images]).reshape(-1, 8, 8)
-figure, axes = plt.subplots(
-    n_per_class + 1,
-    n_classes,
-    figsize=(0.6 * n_classes, 0.6 * (n_per_class + 1.2)),
-    gridspec_kw={"height_ratios": [1.25] + [1] * n_per_class, "hspace": 0.08, "wspace": 0.08},
+display = ImageGridDisplay.from_images(
+    np.concatenate([real, images]),
+    np.concatenate([generator.classes_, labels]),
+    column_labels=["real", *range(1, n_per_class + 1)],
+    cmap="gray_r",
 )
-for axis, image in zip(axes.flat, rows, strict=True):
-    axis.imshow(image, cmap="gray_r", vmin=0, vmax=16)
-    axis.set(xticks=[], yticks=[], anchor="N")
-for axis, label in zip(axes[0], generator.classes_, strict=True):
-    axis.set_title(label)
-axes[0, 0].set_ylabel("real", rotation=0, ha="right", va="center")
-axes[1, 0].set_ylabel("generated", rotation=0, ha="right", va="center")
 path = Path.cwd() / "skinvert_quickstart.png"
-figure.savefig(path, dpi=110, bbox_inches="tight")
+display.figure_.savefig(path, dpi=110)
 print(f"images saved to {path}")
 plt.show()

@@ -99,7 +99,8 @@ def draw(name, rows, labels):
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     figure.tight_layout(pad=0.3)
-    figure.savefig(HERE / f"{name}.png", dpi=80)
+    # A label that is longer than its figure has room for widens the picture.
+    figure.savefig(HERE / f"{name}.png", dpi=80, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 
