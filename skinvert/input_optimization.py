@@ -522,9 +522,9 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         certain = float(torch.softmax(logits.detach(), dim=1).amax()) > 1 - 1e-6
         cause = "its answer is saturated" if certain else "no unit between them is active"
         warnings.warn(
-            f"the classifier's scores do not depend on the first image: {cause}. Values of X lie "
-            f"in {self.value_range_}; if the network expects another range set normalize=(mean, "
-            "std), else start elsewhere with init='noise' or init='mean'.",
+            f"the classifier's scores do not depend on the first image: {cause}. If the network "
+            "expects other values than those of X, set normalize=(mean, std); else start "
+            "elsewhere, with init='noise' or init='mean'.",
             UserWarning,
             stacklevel=2,
         )
