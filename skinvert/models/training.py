@@ -140,6 +140,8 @@ class TrainingNet(NeuralNet):
         Radius ε, in the units of X, of the ℓ2 ball in which each training row is replaced by the
         worst one that `adversarial_steps` of projected gradient ascent find (Madry et al. 2018).
         Robust classifiers have gradients that look like their classes (Santurkar et al. 2019).
+        Over the first third of the epochs the radius grows from zero: untrained networks that
+        meet the worst rows at once can die.
     adversarial_steps : int, default=5
     **kwargs
         As of `skorch.NeuralNet`.
@@ -236,7 +238,8 @@ class TrainingNet(NeuralNet):
 
     def _worst_rows(self, X, y):
         """ℓ2 projected gradient ascent on the loss, from the rows themselves."""
-        radius, worst = self.adversarial_radius, X.clone()
+        worst = X.clone()
+        radius = self.adversarial_radius * min(1.0, 3 * len(self.history) / self.max_epochs)
         step = 2.5 * radius / self.adversarial_steps
         for _ in range(self.adversarial_steps):
             worst.requires_grad_()
