@@ -3,7 +3,14 @@
 from skinvert.base import generate
 from skinvert.input_optimization import InputOptimizationGenerator
 from skinvert.inversion.targets import Target
+from skinvert.invertible import InvertibleFlowClassifier
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["InputOptimizationGenerator", "Target", "generate", "__version__"]
+__all__ = [
+    "InputOptimizationGenerator",
+    "InvertibleFlowClassifier",
+    "Target",
+    "generate",
+    "__version__",
+]

@@ -1,0 +1,1 @@
+"""Invertible maps between images and noise, with their exact log-determinants."""
