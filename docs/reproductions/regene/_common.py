@@ -1,0 +1,153 @@
+"""What the scripts of this folder share: data, judges, settings, and how tables are kept."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from skinvert import metrics
+from skinvert.datasets import split_fashion_mnist, split_mnist_5k
+from skinvert.metrics.extractors import NeutralJudge
+from skinvert.models.classifiers import ConvClassifier
+from skinvert.models.training import TrainingNet
+from skinvert.models.vgg import VGGClassifier
+from skinvert.regene import ReGene
+
+N_THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+torch.set_num_threads(N_THREADS)
+RESULTS = Path(__file__).parent / "results"
+SPLITS = {"mnist": split_mnist_5k, "fashion": split_fashion_mnist}
+# The paper's own scale: its VGG-style nets at full width, 300 epochs, batches of 512.
+PAPER_SCALE = {
+    "classifier": TrainingNet(
+        VGGClassifier,
+        module__image_shape=(1, 28, 28),
+        module__n_classes=10,
+        lr=0.005,
+        batch_size=512,
+        max_epochs=50,
+    ),
+    "decoder": "vgg",
+    "n_epochs": 300,
+    "decoder_batch_size": 512,
+}
+
+
+def arguments(description):
+    """The flags that every script takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", choices=list(SPLITS), default="mnist")
+    parser.add_argument("--tune", action="store_true", help="look at the tune rows alone")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--paper-scale", action="store_true", help="needs a GPU, and hours")
+    return parser.parse_args()
+
+
+class Lab:
+    """Rows for each purpose, and the judge, who saw neither the classifier's nor the decoder's.
+
+    With ``tune`` judge and test rows stay out of sight: the judge learns from the tune rows, which
+    are the real rows of every figure too, so that floors are too low and only comparisons count.
+    """
+
+    def __init__(self, flags, seed):
+        parts = SPLITS[flags.data]()
+        self.flags, self.seed = flags, seed
+        self.X, self.y = parts.train
+        self.real, self.real_y = parts.tune if flags.tune else parts.test
+        judged = parts.tune if flags.tune else parts.judge
+        self.judge = NeutralJudge(random_state=seed).fit(*judged)
+
+    def regene(self, **settings):
+        scale = PAPER_SCALE if self.flags.paper_scale else {}
+        return ReGene(random_state=self.seed, **(scale | settings))
+
+    def distance(self, rows, others):
+        """Fréchet distance in the judge's 128 features."""
+        features = (self.judge.transform(part) for part in (rows, others))
+        return metrics.frechet_distance(*features)
+
+    def accuracy(self, rows, y):
+        return metrics.judge_accuracy(self.judge, rows, y)
+
+    def cas(self, rows, y):
+        """Accuracy on real rows of a plain net that was trained on these: 15 epochs, no views."""
+        net = TrainingNet(
+            ConvClassifier,
+            module__image_shape=(1, 28, 28),
+            module__n_classes=10,
+            seed=self.seed,
+        )
+        answers = net.fit(rows.reshape(-1, 1, 28, 28), y).predict(self.real.reshape(-1, 1, 28, 28))
+        return float(np.mean(answers.argmax(1) == self.real_y))
+
+    def quality(self, rows, y):
+        """Every figure of generated rows."""
+        return {
+            "judge": self.accuracy(rows, y),
+            "CAS": self.cas(rows, y),
+            "diversity": metrics.relative_diversity(rows, y, self.X, self.y),
+            "fd_judge": self.distance(rows, self.real),
+            "authentic": metrics.authenticity(rows, self.X),
+        }
+
+
+def balanced(n_per_class, n_classes=10):
+    return np.repeat(np.arange(n_classes), n_per_class)
+
+
+def summary(values, digits=3):
+    """Mean over seeds, with the least and the largest where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def machine():
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "threads": N_THREADS,
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def write(name, title, header, rows, flags, notes=()):
+    """Print a table, and store it as JSON and as a reStructuredText table."""
+    cells = [header, *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    line = "  ".join("=" * width for width in widths)
+    body = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    table = "\n".join([line, body[0], line, *body[1:], line])
+    text = "\n".join([title, "-" * len(title), "", table, "", *[f"* {note}" for note in notes], ""])
+    print(text, flush=True)
+    if flags.tune:
+        return  # looks while tuning are no results
+    RESULTS.mkdir(exist_ok=True)
+    stem = f"{name}_{flags.data}"
+    (RESULTS / f"{stem}.rst").write_text(text)
+    record = {"title": title, "header": header, "rows": rows, "notes": list(notes)}
+    record |= {"machine": machine(), "script": Path(sys.argv[0]).name, "flags": vars(flags)}
+    (RESULTS / f"{stem}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+class Stopwatch:
+    """Wall and processor seconds of a block."""
+
+    def __enter__(self):
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_):
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
