@@ -20,7 +20,11 @@ from skinvert.metrics.fidelity import (
     inception_score,
     judge_accuracy,
 )
-from skinvert.metrics.memorization import authenticity, nearest_distance_ratio
+from skinvert.metrics.memorization import (
+    authenticity,
+    nearest_distances,
+    ratio_of_distances,
+)
 from skinvert.metrics.neighbours import prdc
 
 __all__ = ["FIGURES", "Against", "Bench", "Measured", "Rows"]
@@ -68,6 +72,10 @@ class Rows:
             self.known[name] = make()
         return self.known[name]
 
+    def distances_to(self, others):
+        """Distance of each row to the nearest of the other `Rows`, which live as long as these."""
+        return self.once(("nearest", id(others)), lambda: nearest_distances(self.X, others.X))
+
     def halves(self, n_halves, seed):
         """Random halves of each class, the same for every figure."""
         rng = np.random.default_rng(seed)
@@ -101,6 +109,9 @@ class Part(Rows):
     @property
     def probabilities(self):
         return self.whole.probabilities[self.index]
+
+    def distances_to(self, others):
+        return self.whole.distances_to(others)[self.index]
 
 
 def _draw_of_classes(y, how_many, rng):
@@ -327,7 +338,7 @@ def _authenticity(bench, rows, against):
 
 
 def _nearest_distance_ratio(bench, rows, against):
-    return nearest_distance_ratio(rows.X, against.train.X, against.test.X)
+    return ratio_of_distances(rows.distances_to(against.train), rows.distances_to(against.test))
 
 
 _ANY, _SHARE = (-np.inf, np.inf), (0.0, 1.0)

@@ -92,7 +92,17 @@ def nearest_distance_ratio(X_generated, X_train, X_test):
     names = "X_generated", "X_train", "X_test"
     X_generated, X_train = check_pair(X_generated, X_train, names[:2])
     X_generated, X_test = check_pair(X_generated, X_test, names[::2])
-    to_train, to_test = (_nearest(X_generated, X)[1].mean() for X in (X_train, X_test))
+    return ratio_of_distances(*(nearest_distances(X_generated, X) for X in (X_train, X_test)))
+
+
+def nearest_distances(rows, others):
+    """Distance (n,) of each row to the nearest of the others."""
+    return _nearest(rows, others)[1][:, 0]
+
+
+def ratio_of_distances(to_train, to_test):
+    """Of the means of two sets of distances."""
+    to_train, to_test = np.mean(to_train), np.mean(to_test)
     if to_test == 0:
         return float("nan") if to_train == 0 else float("inf")
     return float(to_train / to_test)
