@@ -19,7 +19,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skinvert.invertible import InvertibleFlowClassifier
+from skinvert import InvertibleFlowClassifier
+from skinvert.display import ImageGridDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=500, stratify=y, random_state=0)
@@ -36,27 +37,14 @@ print(f"largest error of a round trip: {np.abs(flow.reconstruct(X_test) - X_test
 # ----------------
 # Noise goes through the inverse of the map. The top row are real digits.
 
-
-def show(rows, n_columns, titles=(), labels=()):
-    """Rows of images in a grid."""
-    images = np.asarray(rows).reshape(-1, 8, 8)
-    n_rows = len(images) // n_columns
-    figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(0.6 * n_columns, 0.62 * n_rows + 0.3), squeeze=False
-    )
-    for axis, image in zip(axes.flat, images, strict=True):
-        axis.imshow(image, cmap="gray_r", vmin=0, vmax=16)
-        axis.set(xticks=[], yticks=[])
-    for axis, title in zip(axes[0], titles, strict=False):
-        axis.set_title(title)
-    for axis, label in zip(axes[:, 0], labels, strict=False):
-        axis.set_ylabel(label, rotation=0, ha="right", va="center")
-    return figure
-
-
 real = [X_train[y_train == label][0] for label in flow.classes_]
 drawn = flow.generate(np.tile(flow.classes_, 6))
-show(np.concatenate([real, drawn]), 10, flow.classes_, ["real", "generated"])
+ImageGridDisplay.from_images(
+    np.concatenate([real, drawn]),
+    np.repeat(["real", *(f"drawn {k}" for k in range(1, 7))], 10),
+    column_labels=flow.classes_,
+    cmap="gray_r",
+)
 
 # %%
 # From one digit to another
@@ -65,7 +53,8 @@ show(np.concatenate([real, drawn]), 10, flow.classes_, ["real", "generated"])
 
 pairs = [(0, 6), (1, 7), (3, 8)]
 series = [flow.interpolate(X_test[y_test == a][0], X_test[y_test == b][0], 10) for a, b in pairs]
-show(np.concatenate(series), 10)
+labels = np.repeat([f"{a} to {b}" for a, b in pairs], 10)
+ImageGridDisplay.from_images(np.concatenate(series), labels, cmap="gray_r")
 
 # %%
 # Why the paper's network could not be inverted
@@ -94,7 +83,7 @@ for objective, report in reports.items():
 # Without the log-determinant the least-squares optimum sends each class to one point: directions
 # are squeezed, and the inverse has to stretch them again. With it, squeezing costs likelihood.
 
-figure, axis = plt.subplots(figsize=(5, 3))
+figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
 for objective, report in reports.items():
     axis.semilogy(report.condition_numbers, "o-", label=f"objective={objective!r}")
 axis.set(xlabel="block", ylabel="condition number", xticks=range(4))

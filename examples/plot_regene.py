@@ -18,7 +18,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skinvert.regene import ReGene
+from skinvert import ReGene
+from skinvert.display import ImageGridDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=500, stratify=y, random_state=0)
@@ -38,15 +39,8 @@ print(f"error of held-out reconstructions: {regene.reconstruction_error_:.3f} of
 
 def show(rows, labels):
     """One line of images for each label."""
-    figure, axes = plt.subplots(
-        len(rows), len(rows[0]), figsize=(0.6 * len(rows[0]) + 1.2, 0.65 * len(rows)), squeeze=False
-    )
-    for line, images, label in zip(axes, rows, labels, strict=True):
-        for axis, image in zip(line, images, strict=True):
-            axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-            axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.tight_layout(pad=0.3)
+    labels = np.repeat(labels, len(rows[0]))
+    ImageGridDisplay.from_images(np.concatenate(rows), labels, cmap="gray_r")
 
 
 unseen = np.stack([X_test[y_test == digit][0] for digit in range(10)])
