@@ -54,7 +54,7 @@ ImageGridDisplay.from_images(
 pairs = [(0, 6), (1, 7), (3, 8)]
 series = [flow.interpolate(X_test[y_test == a][0], X_test[y_test == b][0], 10) for a, b in pairs]
 labels = np.repeat([f"{a} to {b}" for a, b in pairs], 10)
-ImageGridDisplay.from_images(np.concatenate(series), labels, cmap="gray_r")
+ImageGridDisplay.from_images(np.concatenate(series), labels, value_range=(0, 16), cmap="gray_r")
 
 # %%
 # Why the paper's network could not be inverted

@@ -40,7 +40,7 @@ print(f"error of held-out reconstructions: {regene.reconstruction_error_:.3f} of
 def show(rows, labels):
     """One line of images for each label."""
     labels = np.repeat(labels, len(rows[0]))
-    ImageGridDisplay.from_images(np.concatenate(rows), labels, cmap="gray_r")
+    ImageGridDisplay.from_images(np.concatenate(rows), labels, value_range=(0, 16), cmap="gray_r")
 
 
 unseen = np.stack([X_test[y_test == digit][0] for digit in range(10)])
