@@ -1,6 +1,7 @@
 """Sphinx configuration: ``sphinx-build -W --keep-going -b html docs docs/_build/html``."""
 
 import logging
+import re
 
 import matplotlib
 
@@ -71,8 +72,17 @@ def _is_not_about_inventories(record):
     return "inventories" not in str(record.msg)
 
 
+def _unlink_foreign_docstrings(app, what, name, obj, options, lines):
+    """Inherited docstrings of scikit-learn refer to labels of its own site."""
+    if (getattr(obj, "__module__", None) or "").startswith("sklearn."):
+        lines[:] = [
+            re.sub(r":(?:ref|term):`([^`<]*?)(?: <[^>]*>)?`", r"\1", line) for line in lines
+        ]
+
+
 def setup(app):
     """Build without a network too: links to other projects are then left out."""
     # Sphinx gives this warning no type, so that suppress_warnings cannot name it.
     logger = logging.getLogger("sphinx.sphinx.ext.intersphinx")
     logger.addFilter(_is_not_about_inventories)
+    app.connect("autodoc-process-docstring", _unlink_foreign_docstrings)

@@ -26,7 +26,10 @@ from skinvert.metrics import NeutralJudge, compare, evaluate
 write = partial(_write, Path(__file__).parent / "results")
 SEEDS = (0, 1, 2)
 # As many a class as the tune rows hold, so that real held-out rows can stand in the table.
-DATA = {"mnist": (split_mnist_5k, "MNIST-5k", 50), "fashion": (split_fashion_mnist, "Fashion", 500)}
+DATA = {
+    "mnist": (split_mnist_5k, "MNIST-5k", 50),
+    "fashion": (split_fashion_mnist, "Fashion-MNIST", 500),
+}
 MIXTURE_COMPONENTS = {"mnist": (3, 80), "fashion": (5, 100)}
 
 
@@ -89,7 +92,7 @@ def report(name, title, n_per_class, found, same):
         rows,
         notes=[
             f"Mean of three seeds (least to largest); {n_per_class} images a class against the "
-            f"{len(SEEDS) and found[0][names[0]].n_test} test rows; the floor has real rows in "
+            f"{found[0][names[0]].n_test} test rows; the floor has real rows in "
             "place of generated ones.",
             "The same evaluation a second time gave the same figures to the last digit: "
             f"{'yes' if same else 'NO'}.",
