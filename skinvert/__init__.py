@@ -1,7 +1,7 @@
 """skinvert: turn a trained classifier into an image generator, in scikit-learn's own manner."""
 
 from skinvert.augmentation import GenerativeSampler
-from skinvert.base import generate
+from skinvert.delegation import generate
 from skinvert.input_optimization import InputOptimizationGenerator
 from skinvert.inversion.targets import Target
 from skinvert.invertible import InvertibleFlowClassifier

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
 
-from skinvert.base import generate
+from skinvert.delegation import generate
 from skinvert.regene import ReGene
 
 __all__ = ["GenerativeSampler"]

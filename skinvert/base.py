@@ -5,7 +5,6 @@ import secrets
 
 import numpy as np
 import torch
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,10 +18,11 @@ from skinvert.layout import (
     resolve_image_shape,
 )
 from skinvert.metrics.fidelity import classification_accuracy_score
+from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
 from skinvert.run import Run
 
-__all__ = ["GeneratorMixin", "generate"]
+__all__ = ["GeneratorMixin"]
 
 _BATCHES_PER_SHARD = 8
 
@@ -74,6 +74,30 @@ class GeneratorMixin:
         )
         self._trailing_shape = trailing_shape
         return rows, y
+
+    def _take_classifier(self, rows, y, seed, **training):
+        """Make the classifier a frozen network, training it on these rows where it is not one.
+
+        Sets ``classifier_``, ``classes_``, ``history_`` and, for a student,
+        ``surrogate_fidelity_``; `training` goes to `prepare_classifier`.
+        """
+        prepared = prepare_classifier(
+            self.classifier,
+            rows,
+            y,
+            image_shape=self.image_shape_,
+            trailing_shape=self._trailing_shape,
+            normalize=self.normalize,
+            outputs=self.outputs,
+            classes=self.classes,
+            device=self.device_,
+            seed=seed,
+            **training,
+        )
+        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
+        self.history_ = dict(prepared.history)
+        if prepared.fidelity is not None:
+            self.surrogate_fidelity_ = prepared.fidelity
 
     def _learn_class_prior(self, y):
         columns = columns_of(y, self.classes_)
@@ -229,54 +253,3 @@ class GeneratorMixin:
         n_values, on_cpu = self.n_features_in_, self.device_.type == "cpu"
         budget, most = (2**14, 64) if on_cpu else (2**23, 1024)
         return int(2 ** np.clip(np.floor(np.log2(budget / n_values)), 0, np.log2(most)))
-
-
-def generate(estimator, y=None, **arguments):
-    """Generate through a fitted Pipeline or search, whose own methods don't know ``generate``.
-
-    Parameters
-    ----------
-    estimator : generator, Pipeline that ends in one, or search over either
-        Fitted. Images leave a Pipeline through the ``inverse_transform`` of the steps before it,
-        so that they come in the units of the Pipeline's own input.
-    y : array-like of shape (n,), default=None
-    **arguments
-        As of the generator's ``generate``.
-
-    Returns
-    -------
-    X : ndarray of shape (n, n_features)
-        Beside an ``info`` where ``return_info=True``.
-
-    Raises
-    ------
-    TypeError
-        If no generator is found at the end.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import MinMaxScaler
-    >>> import skinvert
-    >>> X, y = load_digits(return_X_y=True)
-    >>> pipeline = make_pipeline(MinMaxScaler(), skinvert.InputOptimizationGenerator(
-    ...     LogisticRegression(), random_state=0)).fit(X, y)
-    >>> skinvert.generate(pipeline, [3, 5]).shape
-    (2, 64)
-    """
-    if hasattr(estimator, "best_estimator_"):
-        return generate(estimator.best_estimator_, y, **arguments)
-    if isinstance(estimator, Pipeline):
-        generated = generate(estimator[-1], y, **arguments)
-        images, *info = generated if arguments.get("return_info") else (generated,)
-        if len(estimator) > 1:
-            images = estimator[:-1].inverse_transform(images.reshape(len(images), -1))
-        return (images, *info) if info else images
-    if not hasattr(estimator, "generate"):
-        raise TypeError(
-            f"{type(estimator).__name__} has no generate; expected a skinvert generator, a fitted "
-            "Pipeline that ends in one, or a fitted search over either (with refit=True)."
-        )
-    return estimator.generate(y, **arguments)

@@ -25,7 +25,6 @@ from skinvert.inversion.sampling import PosteriorSampler
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import RandomAffine, robust_stages
 from skinvert.layout import columns_of, flatten_images
-from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
 
 __all__ = ["InputOptimizationGenerator"]
@@ -292,23 +291,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self.device_ = resolve_device(self.device)
         self._warn_of_range(rows)
         seed = self._root_seed(self.random_state)
-        prepared = prepare_classifier(
-            self.classifier,
-            rows,
-            y,
-            image_shape=self.image_shape_,
-            trailing_shape=self._trailing_shape,
-            normalize=self.normalize,
-            outputs=self.outputs,
-            classes=self.classes,
-            adversarial_radius=self.adversarial_radius,
-            device=self.device_,
-            seed=seed,
-        )
-        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
-        self.history_ = prepared.history
-        if prepared.fidelity is not None:
-            self.surrogate_fidelity_ = prepared.fidelity
+        self._take_classifier(rows, y, seed, adversarial_radius=self.adversarial_radius)
         columns = self._learn_class_prior(y)
         self._fit_density(rows, columns, seed)
         self._fit_canvas(rows)

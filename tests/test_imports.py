@@ -13,8 +13,8 @@ import skinvert
 ROOT = Path(skinvert.__file__).parent
 GROUND, MIDDLE, TOP = 0, 1, 2
 GROUND_NAMES = {"layout", "shards", "inversion", "models", "flows"}
-MIDDLE_NAMES = {"base", "metrics", "run"}
-BESIDE_NAMES = {"datasets", "display", "persistence"}
+MIDDLE_NAMES = {"base", "delegation", "metrics", "run"}
+BESIDE_NAMES = {"datasets", "display", "images", "persistence"}
 
 
 def module_name(path):

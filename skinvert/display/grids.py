@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skinvert.base import generate
+from skinvert.delegation import generate
 from skinvert.display.asking import classes_of, look_of
 from skinvert.display.drawing import Grid, draw_grid
 from skinvert.display.images import images_of, shared_range

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from skinvert.base import generate
+from skinvert.delegation import generate
 from skinvert.display.asking import classes_of, look_of
 from skinvert.display.drawing import Grid, draw_grid
 from skinvert.display.images import check_alike, images_of, shared_range

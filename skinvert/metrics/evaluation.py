@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from skinvert.delegation import generate
 from skinvert.layout import flatten_images, resolve_image_shape
 from skinvert.metrics._checks import check_labels, check_rows
 from skinvert.metrics._figures import FIGURES, Bench, Measured, Rows
@@ -318,9 +319,6 @@ def check_possible(bench, names):
 
 def generated_rows(estimator, bench):
     """Images of every class of the test rows."""
-    # base.py imports the metrics: at the top this would be a circle.
-    from skinvert.base import generate
-
     test = bench.against.test
     # Class by turns: generators that share work between classes then do it once.
     y = np.tile(np.unique(test.y), bench.n_per_class)
