@@ -25,6 +25,7 @@ __all__ = [
     "ColorJitter",
     "GaussianNoise",
     "RandomAffine",
+    "RandomErasing",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "apply_view",
@@ -278,10 +279,7 @@ class RandomResizedCrop(BaseEstimator):
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
         area, ratio, x, y = noise.uniform(4).unbind(1)
-        area = _between(self.scale, area)
-        low, high = torch.tensor(self.ratio).log().tolist()
-        ratio = _between((low, high), ratio).exp()
-        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+        width, height = _sides(self.scale, self.ratio, area, ratio)
         zero = torch.zeros_like(width)
         left, top = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
         return _stack(width, zero, left, zero, height, top)
@@ -328,6 +326,57 @@ class RandomHorizontalFlip(BaseEstimator):
     def apply(self, images, drawn, value_range=(0.0, 1.0)):
         """Views of shape (B, C, H, W)."""
         return torch.where(_per_row(drawn), images.flip(-1), images)
+
+
+class RandomErasing(BaseEstimator):
+    """Cover a random rectangle with the image's own mean colour, with probability ``p``.
+
+    As in torchvision (Zhong et al., 2020), but that the rectangle takes the mean colour where
+    torchvision takes black, and sides too long for the image are cut to it in place of ten trials.
+    An image that must be known with any of its parts covered shows its class in many places.
+
+    Parameters
+    ----------
+    p : float, default=0.5
+    scale : tuple (min, max), default=(0.02, 0.33)
+        Area of the rectangle as a fraction of the image's.
+    ratio : tuple (min, max), default=(0.3, 3.3)
+        Width by height of the rectangle, over that of the image; drawn on a logarithmic scale.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.transforms import RandomErasing
+    >>> image = torch.tensor([[[[4.0, 0.0], [0.0, 0.0]]]])
+    >>> left_half = torch.tensor([[0.0, 0.0, 0.5, 1.0]])
+    >>> RandomErasing().apply(image, left_half)[0, 0].tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+
+    def __init__(self, p=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3)):
+        self.p = p
+        self.scale = scale
+        self.ratio = ratio
+
+    def draw(self, noise, image_shape):
+        """Rectangles of shape (B, 4): left, top, right and bottom as fractions of the sides."""
+        _check("p", self.p, low=0, high=1)
+        _check_pair("scale", self.scale, low=0, high=1)
+        _check_pair("ratio", self.ratio, low=0)
+        chance, area, ratio, x, y = noise.uniform(5).unbind(1)
+        width, height = _sides(self.scale, self.ratio, area, ratio)
+        left, top = x * (1 - width), y * (1 - height)
+        rectangles = torch.stack([left, top, left + width, top + height], 1)
+        return torch.where((chance < self.p)[:, None], rectangles, torch.zeros_like(rectangles))
+
+    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+        """Views of shape (B, C, H, W)."""
+        left, top, right, bottom = (_per_row(side) for side in drawn.to(images).unbind(1))
+        _, _, height, width = images.shape
+        x = (torch.arange(width, device=images.device, dtype=images.dtype) + 0.5) / width
+        y = (torch.arange(height, device=images.device, dtype=images.dtype) + 0.5) / height
+        covered = (x >= left) & (x < right) & (y[:, None] >= top) & (y[:, None] < bottom)
+        return torch.where(covered, images.mean((2, 3), keepdim=True), images)
 
 
 class GaussianNoise(BaseEstimator):
@@ -436,6 +485,14 @@ def _affine_matrices(angle, x, y, zoom, aspect):
     # Coordinates are in half-widths and half-heights, a rotation is in pixels.
     xy, yx = sine / aspect, -sine * aspect
     return _stack(cosine, xy, -(cosine * x + xy * y), yx, cosine, -(yx * x + cosine * y))
+
+
+def _sides(scale, ratio, area, elongation):
+    """Width and height of rectangles, as fractions of the image's, from two uniform draws a row."""
+    area = _between(scale, area)
+    low, high = torch.tensor(ratio).log().tolist()
+    ratio = _between((low, high), elongation).exp()
+    return (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
 
 
 def _stack(*entries):

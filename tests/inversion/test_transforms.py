@@ -12,6 +12,7 @@ from skinvert.inversion.transforms import (
     ColorJitter,
     GaussianNoise,
     RandomAffine,
+    RandomErasing,
     RandomHorizontalFlip,
     RandomResizedCrop,
     apply_view,
@@ -27,6 +28,7 @@ ALL = [
     RandomHorizontalFlip(),
     GaussianNoise(mean=0.1, sigma=0.2),
     ColorJitter(brightness=0.3, contrast=0.4, saturation=0.5),
+    RandomErasing(p=0.8, scale=(0.1, 0.4)),
 ]
 GEOMETRIC = ALL[:3]
 
@@ -306,3 +308,25 @@ def test_what_is_not_geometric_is_no_view():
         draw_view([GaussianNoise()], RowNoise([0]), (1, 8, 8))
     with pytest.raises(ValueError, match="at least one"):
         draw_view([], RowNoise([0]), (1, 8, 8))
+
+
+def test_erasing_covers_one_rectangle_of_the_drawn_area_as_torchvision():
+    images = torch.rand(6, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+    transform = RandomErasing(p=1, scale=(0.1, 0.3), ratio=(0.5, 2.0))
+    drawn = transform.draw(RowNoise(range(6)), (3, 40, 60))
+    area = (drawn[:, 2] - drawn[:, 0]) * (drawn[:, 3] - drawn[:, 1])
+    assert ((area > 0.1 - 1e-6) & (area < 0.3 + 1e-6)).all()
+    assert (drawn >= 0).all()
+    assert (drawn <= 1 + 1e-6).all()
+    for view, image, sides in zip(transform.apply(images, drawn), images, drawn, strict=True):
+        left, right = (sides[[0, 2]] * 60).round().int().tolist()
+        top, bottom = (sides[[1, 3]] * 40).round().int().tolist()
+        mean = image.mean((1, 2), keepdim=True)
+        expected = reference.erase(image, top, left, bottom - top, right - left, mean)
+        assert torch.allclose(view, expected)
+
+
+def test_erasing_comes_as_often_as_asked():
+    drawn = RandomErasing(p=0.3).draw(RowNoise(range(500)), (1, 8, 8))
+    assert (drawn[:, 2] > 0).float().mean() == pytest.approx(0.3, abs=0.08)
+    assert not RandomErasing(p=0).draw(RowNoise(range(50)), (1, 8, 8)).any()
