@@ -22,7 +22,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from skinvert import InputOptimizationGenerator
+from skinvert.inversion.objectives import CrossEntropy, Logit
 from skinvert.inversion.parameterizations import Fourier
+from skinvert.inversion.transforms import RandomErasing, robust_stages
 from skinvert.models.frozen import FrozenClassifier
 
 N_STEPS = 120  # forward-backward passes an image
@@ -30,14 +32,21 @@ NORMALIZE = ([127 / 255] * 3, [128 / 255] * 3)
 N_SEEDS = 3
 RIVAL_EVERY = 2  # dreamlens makes every second of our classes
 
+# The robust views with a part of the image covered; noise comes last, as in them.
+COVERED = [
+    [*views[:-1], RandomErasing(p=1.0, scale=(0.03, 0.12), ratio=(1.0, 1.0)), views[-1]]
+    for views in robust_stages()
+]
+
 SETTINGS = {
     "image_shape": (3, 224, 224),
     "normalize": NORMALIZE,
     "prior": None,
-    "objective": "logit",
+    # The logit, and a quarter of what holds the other classes down.
+    "objective": Logit(0.75) + CrossEntropy(0.25),
     "init": "noise",
     "parameterization": Fourier(decay_power=1.5),
-    "transforms": "robust",
+    "transforms": COVERED,
     "clip": (0.0, 1.0),
     "n_steps": N_STEPS,
     "learning_rate": 0.15,
