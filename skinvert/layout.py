@@ -169,6 +169,9 @@ def columns_of(y, classes):
     array([2, 0])
     """
     labels = np.asarray(y)
+    if labels.dtype.kind in "US" and not isinstance(y, np.ndarray):
+        # NumPy's own strings lose the null characters that they end in.
+        labels = np.asarray(y, dtype=object)
     if labels.ndim == 0:
         raise ValueError(
             f"y must be a 1-D vector of labels, got the scalar {y!r}. Pass a list: [{y!r}]."
