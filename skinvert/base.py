@@ -2,6 +2,7 @@
 
 import copy
 import secrets
+from importlib import metadata
 
 import numpy as np
 import torch
@@ -27,6 +28,16 @@ __all__ = ["GeneratorMixin"]
 _BATCHES_PER_SHARD = 8
 
 
+def documentation_url():
+    """The site that the installed package's metadata names, or None where it names none."""
+    try:
+        links = metadata.metadata("skinvert").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        return None
+    named = dict(link.split(", ", 1) for link in links)
+    return named.get("Documentation", "").rstrip("/") or None
+
+
 class GeneratorMixin:
     """The calls that all generators answer: ``generate``, ``sample`` and ``score``.
 
@@ -35,6 +46,14 @@ class GeneratorMixin:
     ``_generate_rows(target, seeds, rows, batch_size, callback) -> Result``
     (of `skinvert.inversion.loop`) for one shard: ``rows`` is its slice of the request.
     """
+
+    _doc_link_module = "skinvert"
+
+    @property
+    def _doc_link_template(self):
+        """Where scikit-learn's HTML representation finds the page of an estimator."""
+        site = documentation_url()
+        return f"{site}/api/generated/skinvert.{{estimator_name}}.html" if site else ""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -47,8 +66,11 @@ class GeneratorMixin:
         device = state.get("device_")
         if device is None or device.type == "cpu":
             return state
+        copied = {}  # one memory for all, so that what networks share stays shared
         return {
-            name: copy.deepcopy(value).cpu() if isinstance(value, torch.nn.Module) else value
+            name: copy.deepcopy(value, copied).cpu()
+            if isinstance(value, torch.nn.Module)
+            else value
             for name, value in state.items()
         }
 
@@ -138,6 +160,7 @@ class GeneratorMixin:
             A ``.npy`` file to write. Shards are stored as they are finished, and a second call
             after an interruption goes on where the first ended.
         return_info : bool, default=False
+            Whether to return `info` beside the images.
 
         Returns
         -------
@@ -179,6 +202,7 @@ class GeneratorMixin:
         Parameters
         ----------
         n_samples : int, default=1
+            How many labels are drawn.
         random_state : int, RandomState instance or None, default=None
             None takes the constructor's.
 
@@ -186,6 +210,11 @@ class GeneratorMixin:
         -------
         X : ndarray of shape (n_samples, n_features), or as `generate` lays images out
         y : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is no positive integer, and as `generate`.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:

@@ -167,6 +167,9 @@ def _state_of(estimator):
             for key, tensor in value.state_dict().items():
                 yield f"{name}.{key}"
                 yield tensor.detach().cpu().numpy()
+        elif isinstance(value, np.ndarray) and name.endswith("_"):
+            yield name
+            yield from _faithful(value)
 
 
 def _faithful(value):

@@ -116,13 +116,17 @@ class _replacing:
         return self.stream
 
     def __exit__(self, kind, *_):
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        self.stream.close()
-        if kind is not None:
-            self.unfinished.unlink()
-            return
-        os.replace(self.unfinished, self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        try:
+            with self.stream:
+                if kind is None:
+                    self.stream.flush()
+                    os.fsync(self.stream.fileno())
+            if kind is None:
+                os.replace(self.unfinished, self.path)
+        finally:
+            # Nothing half-written stays, where a disk is full for example.
+            self.unfinished.unlink(missing_ok=True)
+        if kind is None:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)

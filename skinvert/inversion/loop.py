@@ -4,6 +4,10 @@ Another batch shape gives other bits, and a hundred steps amplify them to visibl
 a fixed shape a row's result depends on its own seed and its slot alone. So the shape never changes:
 slots are filled first in, first out, a converged row frees its slot for the next one, and the
 slots that are left over idle.
+
+What is trained beside an image, IMAGINE's patch critic, is a parameter of its row like the image
+itself: it starts with the row, moves with it and leaves with it. All that this asks of the loop is
+that every parameter may have an update rule of its own.
 """
 
 from collections.abc import Callable
@@ -60,9 +64,9 @@ class Result:
         Steps times slots that were computed, padded and idle slots included.
     """
 
-    images: np.ndarray = None
-    status: np.ndarray = None
-    n_steps: np.ndarray = None
+    images: np.ndarray | None = None
+    status: np.ndarray | None = None
+    n_steps: np.ndarray | None = None
     terms: dict = field(default_factory=dict)
     history: dict = field(default_factory=dict)
     diagnostics: dict = field(default_factory=dict)
@@ -118,7 +122,8 @@ def optimize(
         Number of slots, the fixed first dimension of every batch.
     n_steps : int
         Most steps a row may take. Zero renders the start.
-    optimizer : object of `skinvert.inversion.optimizers`
+    optimizer : object of `skinvert.inversion.optimizers`, or a sequence of them
+        A sequence holds one for each parameter.
     tol : float or None, default=None
         A row has converged when its objective has not fallen by more than `tol` in `patience`
         steps. None takes all steps.
@@ -149,14 +154,14 @@ def optimize(
     >>> result.images.round(4).tolist(), result.status.tolist()
     ([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], ['converged', 'converged', 'converged'])
     """
-    slots = _Slots(problem, seeds, batch_size, n_steps, optimizer, device)
+    slots = _Slots(problem, seeds, batch_size, optimizer, device)
     record = _Record(len(seeds), n_steps)
     while slots.active.any():
         if n_steps == 0:
             finished = slots.active.copy()
             record.keep(finished, slots, problem, "completed")
         else:
-            values = slots.step(problem, optimizer, record)
+            values = slots.step(problem, record)
             record.note(values, slots)
             stalled = slots.stalled(values, tol, patience)
             finished = slots.active & (stalled | (slots.steps >= n_steps))
@@ -176,7 +181,7 @@ def optimize(
 class _Slots:
     """The batch: parameters, optimiser state and noise of the rows at work."""
 
-    def __init__(self, problem, seeds, batch_size, n_steps, optimizer, device):
+    def __init__(self, problem, seeds, batch_size, optimizer, device):
         self.seeds, self.n_waiting_from, self.device = seeds, 0, device
         self.active = np.zeros(batch_size, dtype=bool)
         self.rows = np.zeros(batch_size, dtype=np.int64)
@@ -185,7 +190,7 @@ class _Slots:
         self.n_stalled = np.zeros(batch_size, dtype=int)
         self.noise = RowNoise([0] * batch_size, device)
         self.params = self.buffers = None
-        self.n_buffers = optimizer.n_buffers
+        self.optimizer = optimizer
         for slot in range(batch_size):
             self.admit(slot, problem)
 
@@ -219,12 +224,14 @@ class _Slots:
             .requires_grad_()
             for value in first
         )
+        each = isinstance(self.optimizer, (list, tuple))
+        self.rules = self.optimizer if each else [self.optimizer] * len(self.params)
         self.buffers = [
-            [torch.zeros_like(parameter, requires_grad=False) for _ in range(self.n_buffers)]
-            for parameter in self.params
+            [torch.zeros_like(parameter, requires_grad=False) for _ in range(rule.n_buffers)]
+            for parameter, rule in zip(self.params, self.rules, strict=True)
         ]
 
-    def step(self, problem, optimizer, record):
+    def step(self, problem, record):
         """One step of all slots; returns the terms as they were before it."""
         rows = torch.from_numpy(self.rows).to(self.device)
         steps = torch.tensor(self.steps, device=self.device)
@@ -235,11 +242,11 @@ class _Slots:
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
         with torch.no_grad():
-            for parameter, gradient, buffers in zip(
-                self.params, gradients, self.buffers, strict=True
+            for parameter, gradient, buffers, rule in zip(
+                self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
-                    optimizer.update(parameter, gradient, buffers, steps + 1, self.noise)
+                    rule.update(parameter, gradient, buffers, steps + 1, self.noise)
             problem.project(self.params)
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
 

@@ -42,6 +42,8 @@ class State:
         Outputs of the layers that some term asked for.
     layer : str or None
     position : tuple of int or None
+    rows : LongTensor of shape (n,) or None
+        Which row of the request each image answers, for terms that know something of each.
     """
 
     logits: torch.Tensor
@@ -49,6 +51,17 @@ class State:
     activations: dict = field(default_factory=dict)
     layer: str | None = None
     position: tuple | None = None
+    rows: torch.Tensor | None = None
+
+    def units(self):
+        """What can be excited (n, n_units): logits, or the layer's channels, each at the position
+        or in the mean over all of them."""
+        if self.layer is None:
+            return self.logits
+        answer = self.activations[self.layer]
+        if self.position is not None:
+            answer = answer[(..., *self.position)]
+        return answer.flatten(2).mean(2) if answer.ndim > 2 else answer
 
 
 class Term(BaseEstimator):
@@ -68,7 +81,13 @@ class Term(BaseEstimator):
 
 
 class Excitation(Term):
-    """Base of the terms that say how strongly the target is excited."""
+    """Base of the terms that say how strongly the target is excited.
+
+    ``excites_layers`` is True for those that read ``state.units()``, and so excite channels of a
+    layer as they do classes; all others give way to `Activation` where a layer is asked for.
+    """
+
+    excites_layers = False
 
 
 @dataclass(eq=False, repr=False)
@@ -143,14 +162,10 @@ class Activation(Excitation):
     """
 
     weight: float = 1.0
+    excites_layers = True
 
     def __call__(self, images, state):
-        answer = state.activations[state.layer]
-        if state.position is not None:
-            answer = answer[(..., *state.position)]
-        return -(
-            state.weights * answer.flatten(2).mean(2) if answer.ndim > 2 else state.weights * answer
-        ).sum(1)
+        return -(state.weights * state.units()).sum(1)
 
 
 @dataclass(eq=False, repr=False)
@@ -254,6 +269,11 @@ class Objective(_BaseComposition):
     def layers(self):
         """Names of the layers whose activations the terms read."""
         return tuple(dict.fromkeys(layer for _, term in self.terms for layer in term.layers))
+
+    @property
+    def excites_layers(self):
+        """Whether all excitations of the sum know channels of a layer as well as classes."""
+        return all(term.excites_layers for _, term in self.terms if isinstance(term, Excitation))
 
     def excited_by(self, excitation):
         """The same sum with another class of excitation, at the same weights."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["SGD", "Adam", "Cooldown", "Langevin"]
+__all__ = ["SGD", "AdaMax", "Adam", "Cooldown", "Intermittent", "Langevin"]
 
 
 def _column(values, like):
@@ -126,6 +126,42 @@ class Adam:
 
 
 @dataclass
+class AdaMax:
+    """AdaMax (Kingma & Ba, 2015, algorithm 2), its bias correction counted for each row.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    betas : tuple of float, default=(0.9, 0.999)
+    eps : float, default=1e-8
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.optimizers import AdaMax
+    >>> parameter, buffers = torch.ones(2, 3), [torch.zeros(2, 3), torch.zeros(2, 3)]
+    >>> AdaMax(0.1).update(
+    ...     parameter, torch.full((2, 3), 7.0), buffers, steps=torch.ones(2), noise=None)
+    >>> round(float(parameter[0, 0]), 4)  # whatever the gradient's size
+    0.9
+    """
+
+    learning_rate: float
+    betas: tuple = (0.9, 0.999)
+    eps: float = 1e-8
+    n_buffers = 2
+
+    def update(self, parameter, gradient, buffers, steps, noise):
+        """Move a parameter in place; `steps` counts each row's updates, this one included."""
+        mean, largest = buffers
+        beta1, beta2 = self.betas
+        mean.lerp_(gradient, 1 - beta1)
+        torch.maximum(largest.mul_(beta2), gradient.abs().add_(self.eps), out=largest)
+        rate = _rates(self.learning_rate, steps) / (1 - beta1 ** steps.double())
+        parameter.sub_((mean / largest).mul_(_column(rate, mean).to(mean.dtype)))
+
+
+@dataclass
 class Langevin:
     r"""Unadjusted Langevin steps, :math:`x - \eta g + s\sqrt{2\eta}\,\xi` with normal :math:`\xi`.
 
@@ -150,3 +186,47 @@ class Langevin:
         if self.noise_scale:
             spread = self.noise_scale * (2 * self.learning_rate) ** 0.5
             parameter.add_(noise.normal(*parameter.shape[1:]), alpha=spread)
+
+
+@dataclass
+class Intermittent:
+    """Another rule that sets in late and moves a row at every `interval`-th of its steps only.
+
+    Parameters
+    ----------
+    rule : SGD, Adam or Langevin
+        Counts the updates that it makes, the first of them as 1.
+    first : int, default=0
+        Steps that a row takes before the first update.
+    interval : int, default=1
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.optimizers import SGD, Intermittent
+    >>> late, parameter = Intermittent(SGD(1.0), first=2, interval=3), torch.zeros(4, 1)
+    >>> late.update(parameter, torch.ones(4, 1), [], torch.tensor([1, 3, 5, 6]), None)
+    >>> parameter.flatten().tolist()
+    [0.0, -1.0, 0.0, -1.0]
+    """
+
+    rule: object
+    first: int = 0
+    interval: int = 1
+
+    @property
+    def n_buffers(self):
+        return self.rule.n_buffers
+
+    def is_due(self, steps):
+        """Whether each row, after so many steps (n_rows,), is updated by the next one."""
+        return (steps >= self.first) & ((steps - self.first) % self.interval == 0)
+
+    def update(self, parameter, gradient, buffers, steps, noise):
+        """Move the due rows of a parameter, in place; `steps` counts all of a row's steps."""
+        due = self.is_due(steps - 1)
+        before = [value.clone() for value in (parameter, *buffers)]
+        updates = (steps - 1 - self.first).clamp_min(0) // self.interval + 1
+        self.rule.update(parameter, gradient, buffers, updates, noise)
+        for value, kept in zip((parameter, *buffers), before, strict=True):
+            value.copy_(torch.where(_column(due, value), value, kept))

@@ -48,7 +48,7 @@ class TargetedObjective:
     def __init__(
         self, objective, classifier, target, *, example, stages=((),), n_steps=1, value_range=None
     ):
-        if target.layer is not None:
+        if target.layer is not None and not objective.excites_layers:
             objective = objective.excited_by(Activation)
         layers = objective.layers if target.layer is None else (*objective.layers, target.layer)
         self.objective, self.classifier, self.target = objective, classifier, target
@@ -86,7 +86,7 @@ class TargetedObjective:
         """Weighted value (n,) of every term, by name, for what the classifier said."""
         logits, activations = answers
         state = State(
-            logits, self.weights[rows], activations, self.target.layer, self.target.position
+            logits, self.weights[rows], activations, self.target.layer, self.target.position, rows
         )
         return self.objective.evaluate(images, state)
 

@@ -59,12 +59,32 @@ class Target:
 
     @classmethod
     def of_columns(cls, columns):
-        """One class a row, by its column among the classifier's outputs."""
+        """Ask for one class a row.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Of the classifier's outputs.
+
+        Returns
+        -------
+        target : Target
+        """
         return cls._of_pairs([((int(column), 1.0),) for column in columns], None, None)
 
     @classmethod
     def of_weights(cls, weights):
-        """A mixture of classes a row, from an (n, n_classes) array whose rows sum to one."""
+        """Ask for a mixture of classes a row.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n, n_classes)
+            Rows sum to one.
+
+        Returns
+        -------
+        target : Target
+        """
         pairs = [tuple((int(c), float(row[c])) for c in np.flatnonzero(row)) for row in weights]
         target = cls._of_pairs(pairs, None, None)
         target.is_mixture = True
@@ -85,7 +105,13 @@ class Target:
         return f"Target(<{len(self)} images>{where})"
 
     def requests(self):
-        """What each row asks for, as bytes: equal requests have equal bytes."""
+        """Tell what each row asks for.
+
+        Returns
+        -------
+        requests : list of bytes
+            Equal requests have equal bytes.
+        """
         return [repr((pairs, self.layer, self.position)).encode() for pairs in self._pairs]
 
     def matrix(self, n_units):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skinvert.inversion.loop import DivergenceError, Problem, optimize
-from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
+from skinvert.inversion.optimizers import SGD, Adam, AdaMax, Cooldown, Langevin
 
 N_ROWS, N_VALUES = 7, 5
 
@@ -42,6 +42,7 @@ RULES = {
     "momentum": SGD(0.01, momentum=0.9),
     "nesterov": SGD(0.01, momentum=0.9, nesterov=True),
     "adam": Adam(0.05),
+    "adamax": AdaMax(0.05),
     "langevin": Langevin(0.01),
 }
 REFERENCES = {
@@ -49,6 +50,7 @@ REFERENCES = {
     "momentum": lambda x: torch.optim.SGD([x], lr=0.01, momentum=0.9),
     "nesterov": lambda x: torch.optim.SGD([x], lr=0.01, momentum=0.9, nesterov=True),
     "adam": lambda x: torch.optim.Adam([x], lr=0.05),
+    "adamax": lambda x: torch.optim.Adamax([x], lr=0.05),
 }
 
 

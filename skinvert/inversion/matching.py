@@ -1,0 +1,194 @@
+"""Terms that look at more than the classifier's answer: the data's statistics, and a student.
+
+They read a `FeatureState`, which `FeatureObjective` fills once a step.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import log_softmax
+
+from skinvert.inversion.objectives import State, Term
+from skinvert.inversion.statistics import (
+    LayerStatistics,
+    channel_moments,
+    record_features,
+    shared_copy,
+)
+from skinvert.inversion.targeted import TargetedObjective
+from skinvert.inversion.transforms import staged_views
+
+__all__ = [
+    "Competition",
+    "FeatureObjective",
+    "FeatureState",
+    "FeatureStatistics",
+]
+
+_LEAST_SQUARE = 1e-12
+
+
+@dataclass
+class FeatureState(State):
+    """A `State` with what batch normalisations take in, and with a student's answer.
+
+    Attributes
+    ----------
+    features : dict of str to Tensor
+        Of the layers that are watched: inputs of batch normalisations, outputs of other layers.
+    student_logits : Tensor of shape (n, n_classes) or None
+    """
+
+    features: dict = field(default_factory=dict)
+    student_logits: torch.Tensor | None = None
+
+
+@dataclass(eq=False, repr=False)
+class FeatureStatistics(Term):
+    r"""Distance of the features' moments from those of the training data: DeepInversion, eq. 3.
+
+    :math:`\sum_l m_l \left(\lVert\mu_l(x) - \langle\mu_l\rangle\rVert_2 +
+    \lVert\sigma_l^2(x) - \langle\sigma_l^2\rangle\rVert_2\right)`, where :math:`m_l` is
+    `first_layer_multiplier` for the first layer and 1 for the others. Dense layers have no
+    variance within an image: without groups only their means count. By default each channel is
+    measured in units of its spread in the data, and each layer's distance is the root mean square
+    over its channels.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    statistics : LayerStatistics
+    first_layer_multiplier : float, default=1.0
+    group_size : int, default=1
+        Neighbouring rows whose moments are taken together; each row's value is its group's.
+    standardize : bool, default=True
+        False is the equation as printed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.matching import FeatureState, FeatureStatistics
+    >>> from skinvert.inversion.statistics import LayerStatistics
+    >>> term = FeatureStatistics(
+    ...     statistics=LayerStatistics({"conv": (torch.zeros(1), torch.ones(1))}))
+    >>> maps = torch.tensor([[[[1.0, 3.0]]]])
+    >>> term(None, FeatureState(logits=None, weights=None, features={"conv": maps}))
+    tensor([2.0000])
+    """
+
+    weight: float = 1.0
+    statistics: LayerStatistics | None = None
+    first_layer_multiplier: float = 1.0
+    group_size: int = 1
+    standardize: bool = True
+
+    def __call__(self, images, state):
+        total = 0.0
+        for index, layer in enumerate(self.statistics):
+            features = state.features[layer]
+            mean, variance = channel_moments(features, self.group_size)
+            average_mean, average_variance = self.statistics[layer]
+            off_mean, off_variance = mean - average_mean, variance - average_variance
+            if self.standardize:
+                unit = self.statistics.unit(layer)
+                off_mean, off_variance = off_mean / unit.sqrt(), off_variance / unit
+            distance = _length(off_mean)
+            if features.ndim > 2 or self.group_size > 1:
+                distance = distance + _length(off_variance)
+            if self.standardize:
+                distance = distance / mean.shape[1] ** 0.5
+            total = total + (distance if index else self.first_layer_multiplier * distance)
+        return total.repeat_interleave(self.group_size)
+
+
+@dataclass(eq=False, repr=False)
+class Competition(Term):
+    r"""One minus the Jensen-Shannon divergence of classifier and student: adaptive DeepInversion.
+
+    :math:`1 - \mathrm{JS}(f(x), f_S(x))` (Yin et al., CVPR 2020, eq. 7), smallest where the
+    student errs and the classifier does not. The divergence is in nats, at most log 2.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+    temperature : float, default=3.0
+        Logits are divided by it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.matching import Competition, FeatureState
+    >>> logits = torch.tensor([[2.0, 0.0]])
+    >>> agreed = FeatureState(logits=logits, weights=None, student_logits=logits)
+    >>> Competition()(None, agreed)
+    tensor([1.])
+    """
+
+    weight: float = 1.0
+    temperature: float = 3.0
+
+    def __call__(self, images, state):
+        teacher = log_softmax(state.logits / self.temperature, dim=1)
+        student = log_softmax(state.student_logits / self.temperature, dim=1)
+        middle = torch.logaddexp(teacher, student) - math.log(2)
+        divergence = [(law.exp() * (law - middle)).sum(1) for law in (teacher, student)]
+        return 1 - sum(divergence) / 2
+
+
+class FeatureObjective(TargetedObjective):
+    """A `TargetedObjective` whose terms read a `FeatureState`.
+
+    Parameters
+    ----------
+    objective : Objective
+    classifier : FrozenClassifier
+    target : Target of length n_rows
+    watched : sequence of str
+        Layers whose features are recorded.
+    student : FrozenClassifier or None, default=None
+        Sees the same views.
+    **settings
+        As of `TargetedObjective`.
+    """
+
+    def __init__(self, objective, classifier, target, *, watched=(), student=None, **settings):
+        self.watched = tuple(watched)
+        if self.watched or objective.layers or target.layer is not None:
+            # Hooks go to a copy of this run's own: runs in other threads use the same network.
+            classifier = shared_copy(classifier)
+        super().__init__(objective, classifier, target, **settings)
+        self.student = student
+
+    def _look(self, images):
+        with record_features(self.classifier.network, self.watched) as features:
+            logits, activations = self.classifier.with_activations(images, self.layers)
+        student_logits = None if self.student is None else self.student(images)
+        return logits, activations, features, student_logits
+
+    def answers(self, images, steps, noise):
+        """Logits, activations, features and the student's logits of one view of every image."""
+        if any(self.stages):
+            stage = (steps * len(self.stages)) // self.n_steps
+            images = staged_views(self.stages, images, noise, stage, self.value_range)
+        return self._look(images)
+
+    def values(self, images, answers, rows):
+        """Weighted value (n,) of every term, by name, for what the networks said."""
+        logits, activations, features, student_logits = answers
+        state = FeatureState(
+            logits=logits,
+            weights=self.weights[rows],
+            activations=activations,
+            layer=self.target.layer,
+            position=self.target.position,
+            features=features,
+            rows=rows,
+            student_logits=student_logits,
+        )
+        return self.objective.evaluate(images, state)
+
+
+def _length(vectors):
+    """Length of each row; its gradient is zero, not NaN, where it is zero."""
+    return vectors.square().sum(1).clamp_min(_LEAST_SQUARE).sqrt()

@@ -1,0 +1,130 @@
+"""Pictures that come in another size, or with other channels, than a network takes."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["fit_pictures", "refuse_unfit_images"]
+
+_LARGEST_PROBE = 512  # pixels a side
+
+
+def fit_pictures(pictures, image_shape, name):
+    """Pictures of any size as rows of images of one shape.
+
+    The middle of each picture is cut to the images' aspect and resized bilinearly, antialiased.
+
+    Parameters
+    ----------
+    pictures : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+        Rows have the images' size already.
+    image_shape : tuple (C, H, W)
+    name : str
+        What the user calls them.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, C * H * W), float32
+
+    Raises
+    ------
+    ValueError
+        For other channels than the images', and values that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.pictures import fit_pictures
+    >>> fit_pictures(np.ones((2, 3, 20, 30)), (3, 8, 8), "style").shape
+    (2, 192)
+    """
+    pictures = np.asarray(pictures, dtype=np.float32)
+    if not np.isfinite(pictures).all():
+        raise ValueError(f"{name} holds values that are not finite; remove NaN and infinity.")
+    n_channels, height, width = image_shape
+    n_values = n_channels * height * width
+    if pictures.ndim == 2 and pictures.shape[1] == n_values:
+        return pictures
+    if pictures.ndim == 3:
+        pictures = pictures[:, None]
+    if pictures.ndim != 4:
+        raise ValueError(
+            f"{name} must hold rows of {n_values} values, or pictures (n, C, H, W) of any size, "
+            f"got shape {pictures.shape}. For one picture add an axis: picture[None]."
+        )
+    _check_channels(pictures.shape[1], n_channels, name)
+    cut = _middle(pictures, height, width)
+    if cut.shape[2:] != (height, width):
+        cut = torch.nn.functional.interpolate(
+            torch.from_numpy(np.ascontiguousarray(cut)),
+            size=(height, width),
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
+        ).numpy()
+    return cut.reshape(len(cut), -1)
+
+
+def _middle(pictures, height, width):
+    """The largest window of the wanted aspect, so that nothing is squeezed."""
+    scale = min(pictures.shape[2] / height, pictures.shape[3] / width)
+    window = [max(1, round(side * scale)) for side in (height, width)]
+    top, left = ((full - side) // 2 for full, side in zip(pictures.shape[2:], window, strict=True))
+    return pictures[:, :, top : top + window[0], left : left + window[1]]
+
+
+def _check_channels(found, wanted, name):
+    if found == wanted:
+        return
+    remedy = {
+        (1, 3): f"repeat the grey channel: np.repeat({name}[:, None], 3, axis=1) for (n, H, W)",
+        (3, 1): f"average the colours: {name}.mean(axis=1)",
+        (4, 3): f"drop the opacity: {name}[:, :3]",
+    }.get((found, wanted), "convert the pictures")
+    raise ValueError(
+        f"{name} has pictures of {found} channel{'s'[: found > 1]}, but {wanted} "
+        f"{'is' if wanted == 1 else 'are'} expected; {remedy}."
+    )
+
+
+def refuse_unfit_images(network, image_shape):
+    """Raise, with the remedy, where a network's first convolution or its depth refuses images.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Not changed.
+    image_shape : tuple (C, H, W)
+
+    Raises
+    ------
+    ValueError
+        For grey images to a colour network and the reverse, and for images that are too small.
+    """
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    if not convolutions:
+        return
+    n_channels, height, width = image_shape
+    _check_channels(n_channels, convolutions[0].in_channels, "X")
+    network = copy.deepcopy(network).cpu().eval()
+    if _takes(network, image_shape):
+        return
+    sides = max(height, width)
+    while 2 * sides <= _LARGEST_PROBE:
+        sides *= 2
+        if _takes(network, (n_channels, sides, sides)):
+            raise ValueError(
+                f"the references are {height} x {width} pixels, smaller than the network takes: "
+                f"it runs at {sides} x {sides}. Resize them to what it was trained on."
+            )
+
+
+def _takes(network, image_shape):
+    try:
+        with torch.no_grad():
+            network(torch.zeros(2, *image_shape))
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return True

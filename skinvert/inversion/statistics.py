@@ -1,0 +1,349 @@
+"""Statistics of a network's features: of an image, of a group of rows, of the data it learned from.
+
+The mean and the spread of a channel say what is in a picture and not where. DeepInversion matches
+them to those of the training data, IMAGINE to those of one reference picture.
+"""
+
+import contextlib
+import copy
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from skinvert.inversion.features import check_layers
+
+__all__ = [
+    "LayerStatistics",
+    "channel_moments",
+    "channel_statistics",
+    "image_statistics",
+    "measured_statistics",
+    "record_features",
+    "running_statistics",
+    "shared_copy",
+    "statistics_layers",
+]
+
+# Below it a channel is taken for constant: the root has no slope at zero.
+_LEAST_VARIANCE = 1e-12
+
+# Channels that hardly ever vary would rule a layer whose channels are measured in their own spread.
+_LEAST_SHARE = 1e-3
+
+_MAPPED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
+
+
+def channel_statistics(features):
+    r"""Mean :math:`\mu_l(x)` and standard deviation :math:`\sigma_l(x)` of each channel.
+
+    IMAGINE, eq. 5 (CVPR 2021). The deviation is the biased one: a picture is all there is.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, C, H, W), (n, n_tokens, C) or (n, C)
+        What a layer answers: maps of a convolution, tokens of a transformer (channels last), or
+        the values of a dense layer, which have one position each.
+
+    Returns
+    -------
+    mean : Tensor of shape (n, C)
+    std : Tensor of shape (n, C)
+        At least 1e-6; its gradient is zero, not infinite, where a channel is constant.
+
+    Raises
+    ------
+    ValueError
+        For features of another number of dimensions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.statistics import channel_statistics
+    >>> mean, std = channel_statistics(torch.tensor([[[[1.0, 3.0]], [[5.0, 9.0]]]]))
+    >>> mean.tolist(), std.tolist()
+    ([[2.0, 7.0]], [[1.0, 2.0]])
+    """
+    mean, variance = channel_moments(features)
+    return mean, variance.clamp_min(_LEAST_VARIANCE).sqrt()
+
+
+def channel_moments(features, group_size=1):
+    r"""Mean :math:`\mu_l(x)` and biased variance :math:`\sigma_l^2(x)` of each channel.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, C, H, W), (n, n_tokens, C) or (n, C)
+        As of `channel_statistics`.
+    group_size : int, default=1
+        Neighbouring rows whose moments are taken together; it divides n.
+
+    Returns
+    -------
+    mean : Tensor of shape (n / group_size, C)
+    variance : Tensor of shape (n / group_size, C)
+
+    Raises
+    ------
+    ValueError
+        For features of another number of dimensions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.statistics import channel_moments
+    >>> mean, variance = channel_moments(torch.tensor([[1.0], [3.0]]), group_size=2)
+    >>> mean.tolist(), variance.tolist()
+    ([[2.0]], [[1.0]])
+    """
+    positions = _by_position(features)
+    if group_size > 1:
+        positions = positions.reshape(-1, group_size * positions.shape[1], positions.shape[2])
+    mean, variance = _Moments.apply(positions)
+    return mean[:, 0], variance[:, 0]
+
+
+class _Moments(torch.autograd.Function):
+    """Moments of (n, P, C) over P; several times faster in both directions than torch.var_mean,
+    for the gradient is one pass over the features."""
+
+    @staticmethod
+    def forward(ctx, features):
+        n, n_positions, _ = features.shape
+        # A product with ones runs over channels-last maps as they lie in memory.
+        average = features.new_full((n, 1, n_positions), 1 / n_positions)
+        mean = average @ features
+        variance = average @ (features - mean).square_()
+        ctx.save_for_backward(features, mean)
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx, to_mean, to_variance):
+        features, mean = ctx.saved_tensors
+        slope = 2 / features.shape[1] * to_variance
+        offset = to_mean / features.shape[1] - slope * mean
+        return torch.addcmul(offset, features, slope)
+
+
+def _by_position(features):
+    """Features as (n, positions, C)."""
+    if features.ndim == 4:
+        return features.permute(0, 2, 3, 1).flatten(1, 2)
+    if features.ndim == 3:
+        return features
+    if features.ndim == 2:
+        return features[:, None]
+    raise ValueError(
+        f"features have shape {tuple(features.shape)}; expected maps (n, C, H, W), tokens "
+        "(n, n_tokens, C) or values (n, C). Choose another layer."
+    )
+
+
+def image_statistics(classifier, images, layers):
+    r"""Channel statistics :math:`\mu_l(x^0), \sigma_l(x^0)` of given pictures, for eq. 5.
+
+    Parameters
+    ----------
+    classifier : FrozenClassifier
+    images : Tensor of shape (n, C, H, W)
+    layers : sequence of str
+
+    Returns
+    -------
+    statistics : dict of str to tuple (mean, std) of Tensor (n, n_channels)
+        Of the layers' outputs.
+    """
+    found = {layer: [] for layer in layers}
+    with torch.no_grad():
+        # One at a time, for another batch shape gives other bits.
+        for image in images.split(1):
+            _, activations = classifier.with_activations(image, layers)
+            for layer in layers:
+                found[layer].append(channel_statistics(activations[layer]))
+    return {
+        layer: tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        for layer, parts in found.items()
+    }
+
+
+class LayerStatistics(nn.Module):
+    r"""Averages over the training data, :math:`\langle\mu_l\rangle` and
+    :math:`\langle\sigma_l^2\rangle` of eq. 3, for some layers.
+
+    Parameters
+    ----------
+    moments : dict of str to tuple (mean, variance) of Tensor (C,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.statistics import LayerStatistics
+    >>> statistics = LayerStatistics({"features.0": (torch.zeros(3), torch.ones(3))})
+    >>> list(statistics)
+    ['features.0']
+    >>> statistics["features.0"]
+    (tensor([0., 0., 0.]), tensor([1., 1., 1.]))
+    """
+
+    def __init__(self, moments):
+        super().__init__()
+        self.layers = tuple(moments)
+        for index, (mean, variance) in enumerate(moments.values()):
+            self.register_buffer(f"mean_{index}", mean.detach().clone())
+            self.register_buffer(f"variance_{index}", variance.detach().clone())
+            least = max(_LEAST_SHARE * float(variance.mean()), _LEAST_VARIANCE)
+            self.register_buffer(f"unit_{index}", variance.detach().clamp_min(least))
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __getitem__(self, layer):
+        index = self.layers.index(layer)
+        return getattr(self, f"mean_{index}"), getattr(self, f"variance_{index}")
+
+    def unit(self, layer):
+        """Variances (C,) in whose units a layer's channels are measured: none is almost zero."""
+        return getattr(self, f"unit_{self.layers.index(layer)}")
+
+
+def statistics_layers(network):
+    """Layers whose statistics stand for the data, in order.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+
+    Returns
+    -------
+    names : list of str
+        Batch normalisations that keep running statistics; without them all convolutions and
+        normalisations; without those all linear layers but the last, which says the class.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skinvert.inversion.statistics import statistics_layers
+    >>> statistics_layers(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+    ['1']
+    >>> statistics_layers(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)))
+    ['0']
+    """
+    modules = dict(network.named_modules())
+    kept = [name for name, module in modules.items() if _keeps_statistics(module)]
+    mapped = [name for name, module in modules.items() if isinstance(module, _MAPPED)]
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    return kept or mapped or linear[:-1]
+
+
+def _keeps_statistics(module):
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
+
+
+@contextlib.contextmanager
+def record_features(network, layers):
+    """Record what batch normalisations take in, and what other layers give out.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    layers : iterable of str
+        Names as in ``network.named_modules()``.
+
+    Yields
+    ------
+    features : dict of str to Tensor
+        Of the latest forward pass, attached to the graph. All hooks are gone afterwards.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown; near names are listed.
+    """
+    layers = list(layers)
+    check_layers(network, layers)
+    modules, features, handles = dict(network.named_modules()), {}, []
+
+    def keep_input(name):
+        return lambda module, inputs: features.__setitem__(name, inputs[0])
+
+    def keep_output(name):
+        return lambda module, inputs, output: features.__setitem__(name, output)
+
+    try:
+        for name in layers:
+            module = modules[name]
+            if _keeps_statistics(module):
+                handles.append(module.register_forward_pre_hook(keep_input(name)))
+            else:
+                handles.append(module.register_forward_hook(keep_output(name)))
+        yield features
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def shared_copy(network):
+    """A copy of the module tree on the same tensors: hooks on it are nobody else's.
+
+    Two threads that hook one network would read each other's features. Of a `FrozenClassifier` the
+    copy answers with its layers as they are: folding traces the network, which no two threads may
+    do at once.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    if hasattr(copied, "_folded"):
+        copied._folded = [copied.network]
+    return copied
+
+
+def running_statistics(network, layers):
+    """What batch normalisations remember of the training data.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    layers : iterable of str
+
+    Returns
+    -------
+    moments : dict of str to tuple (mean, variance) of Tensor (C,)
+        Of those among the layers that keep running statistics.
+    """
+    modules = dict(network.named_modules())
+    return {
+        name: (modules[name].running_mean, modules[name].running_var)
+        for name in layers
+        if _keeps_statistics(modules[name])
+    }
+
+
+def measured_statistics(classifier, images, layers, *, batch_size=64):
+    """Moments of layers over all images at once, for networks that remember none.
+
+    Parameters
+    ----------
+    classifier : FrozenClassifier
+    images : Tensor of shape (n, C, H, W) or (n, n_features)
+    layers : iterable of str
+    batch_size : int, default=64
+
+    Returns
+    -------
+    moments : dict of str to tuple (mean, variance) of Tensor (C,)
+    """
+    classifier, parts = shared_copy(classifier), {layer: [] for layer in layers}
+    with torch.no_grad(), record_features(classifier.network, layers) as features:
+        for batch in images.split(batch_size):
+            classifier.answer(classifier.network, batch)
+            for layer in layers:
+                parts[layer].append(channel_moments(features[layer].double()))
+    moments = {}
+    for layer, found in parts.items():
+        means, variances = (torch.cat(part) for part in zip(*found, strict=True))
+        # Of all positions of all images, as batch normalisation takes it.
+        variance = variances.mean(0) + means.var(0, correction=0)
+        moments[layer] = means.mean(0).float(), variance.float()
+    return moments
