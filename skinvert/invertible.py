@@ -11,35 +11,45 @@ and with it nothing keeps the network from collapsing. Here it is one argument.
 
 import warnings
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from skinvert.base import GeneratorMixin
-from skinvert.flows.build import FlowSettings, build_network
+from skinvert.export import FlowModule, write_onnx
+from skinvert.flows.bases import fitted_spreads
+from skinvert.flows.build import build_network
 from skinvert.flows.diagnosis import diagnose
 from skinvert.flows.preprocessing import quantization_step
+from skinvert.flows.settings import check_combination, resolved_settings, resolved_views
 from skinvert.flows.training import train
+from skinvert.flows.use import decoded, encoded, generated, interpolated, log_joint
 from skinvert.inversion.loop import Result
-from skinvert.inversion.randomness import RowNoise
-from skinvert.inversion.transforms import RandomAffine
 from skinvert.layout import flatten_images, restore_layout
 from skinvert.models.training import local_seed, pinned_threads, resolve_device
 
 __all__ = ["InvertibleFlowClassifier"]
 
-_ROWS_AT_ONCE = 256
-_VIEWS = (RandomAffine(degrees=5, translate=(0.04, 0.04), scale=(0.95, 1.05)),)
-_LEAST_TURNED = 16  # pixels: below it a view is mostly interpolation
-_IMAGE_NOISE = {"square": 0.3, "coupling": 0.45, "sliced": 0.7}
-_BLOCKS = {"square": 4, "coupling": 8, "sliced": 0}
+_LITTLE = 0.01  # shrinkage of class covariances that noise on images ridges in every direction
 
 
-class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin, BaseEstimator):
+class InvertibleFlowClassifier(
+    ClassNamePrefixFeaturesOutMixin,
+    ClassifierMixin,
+    TransformerMixin,
+    GeneratorMixin,
+    BaseEstimator,
+):
     r"""Classify, generate, reconstruct and give exact likelihoods with one invertible map.
 
     A flow f carries images of class k to noise from :math:`N(\mu_k, I)`. Bayes' rule on
@@ -70,9 +80,13 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         Where the classes' noise sits: at 2k in every coordinate for the k-th class (the paper), at
         random, or where training moves it. Flows with one map a class need no more than that the
         means are far apart.
+    class_covariances : {"auto", "identity", "fitted"}, default="auto"
+        Spread of the noise around the means of a map that all classes share ("square"): unit
+        spheres, or the covariance of each class's latents, fitted after training. "auto" fits for
+        "mle".
     n_blocks : int or "auto", default="auto"
-        Linear layers, coupling blocks, or patch layers that all classes of "sliced" share; "auto"
-        is 4, 8 and 0.
+        Linear layers, coupling blocks, or layers that all classes of "sliced" share (a spline a
+        pixel, then mixtures of patches); "auto" is 4, 8 (2 residual layers for pixels) and 0.
     activation : bool, default=True
         Whether square layers are followed by a LeakyReLU.
     negative_slope : float or "auto", default="auto"
@@ -83,13 +97,17 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         by construction. "auto" is free for the paper's objectives and bounded for the likelihoods.
     max_condition : float, default=1000.0
         Bound, or level above which a warning names the layer.
+    coupled : {"axes", "pixels"}, default="axes"
+        What coupling blocks move: the leading principal axes of each class; or the pixels of
+        quantised images, coarse to fine, by conditional distribution functions ("coupling" only).
     n_components : int, default=80
         Leading principal axes that coupling blocks and mixtures work on; along the others a class
         is Gaussian.
     n_mixture : int, default=30
-        Gaussians of a class's mixture at most; fewer where a class has few rows. "sliced" only.
-    hidden_size : int, default=256
-        Width of the networks inside coupling blocks.
+        Gaussians of a class's mixture, or of a patch's, at most; fewer where rows are few.
+        "sliced" only.
+    hidden_size : int or "auto", default="auto"
+        Width of the networks inside coupling blocks; "auto" is 256 for axes, 64 for pixels.
     noise : float or "auto", default="auto"
         Standard deviation of the noise that training adds, relative to that of the data. It
         bounds the likelihood where pixels are constant and ridges every covariance. "auto" is 0.3
@@ -111,6 +129,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
     learning_rate : float, default=0.001
         Of Adam.
     training_batch_size : int, default=128
+        Rows of a training step.
     cooldown : float, default=0.5
         Last share of the epochs over which the learning rate falls to zero.
     patience : int or None, default=None
@@ -130,9 +149,13 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         Shape of the images in the rows of X. Inferred for 3-D and 4-D X and one-channel squares.
     batch_size : int or "auto", default="auto"
         Rows that are generated together.
+    checkpoint : str or Path, default=None
+        File that holds the training after every epoch; `fit` goes on from it if it was interrupted
+        and nothing else has changed. "sliced" has no use for it.
     device : str, default="auto"
         "auto" is cuda, then mps, then cpu.
     random_state : int, RandomState instance or None, default=None
+        Seeds training and generation. With an int every `generate` gives the same images.
     verbose : int, default=0
         1 draws a progress bar on anything longer than a second.
 
@@ -180,14 +203,16 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         "architecture": [StrOptions({"square", "coupling", "sliced"})],
         "objective": [StrOptions({"paper", "kl", "mle", "ib"})],
         "class_means": [StrOptions({"label_line", "random", "learned"})],
+        "class_covariances": [StrOptions({"auto", "identity", "fitted"})],
         "n_blocks": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "activation": ["boolean"],
         "negative_slope": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="right")],
         "linear": [StrOptions({"auto", "free", "bounded"})],
         "max_condition": [Interval(Real, 1, None, closed="neither")],
+        "coupled": [StrOptions({"axes", "pixels"})],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "n_mixture": [Interval(Integral, 1, None, closed="left")],
-        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "hidden_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "noise": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "dequantize": [StrOptions({"auto"}), "boolean"],
         "logit": [Interval(Real, 0, 0.5, closed="neither"), None],
@@ -204,6 +229,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "image_shape": [tuple, list, None],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "checkpoint": [str, Path, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -215,14 +241,16 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         objective="mle",
         class_means="learned",
         *,
+        class_covariances="auto",
         n_blocks="auto",
         activation=True,
         negative_slope="auto",
         linear="auto",
         max_condition=1000.0,
+        coupled="axes",
         n_components=80,
         n_mixture=30,
-        hidden_size=256,
+        hidden_size="auto",
         noise="auto",
         dequantize="auto",
         logit=None,
@@ -239,6 +267,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         clip="auto",
         image_shape=None,
         batch_size="auto",
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -246,11 +275,13 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         self.architecture = architecture
         self.objective = objective
         self.class_means = class_means
+        self.class_covariances = class_covariances
         self.n_blocks = n_blocks
         self.activation = activation
         self.negative_slope = negative_slope
         self.linear = linear
         self.max_condition = max_condition
+        self.coupled = coupled
         self.n_components = n_components
         self.n_mixture = n_mixture
         self.hidden_size = hidden_size
@@ -270,6 +301,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         self.clip = clip
         self.image_shape = image_shape
         self.batch_size = batch_size
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -300,7 +332,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
             condition number exceeds `max_condition`.
         """
         self._validate_params()
-        self._check_combination()
+        check_combination(self)
         rows, y = self._check_fit_data(X, y)
         goes_on = self.warm_start and hasattr(self, "_net")
         self.device_ = resolve_device(self.device)
@@ -311,13 +343,14 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
                 f"{classes.tolist()}. Set warm_start=False to start afresh."
             )
         self.classes_ = classes
+        self._n_features_out = self.n_features_in_
         self._learn_class_prior(y)
         self.quantization_step_ = quantization_step(rows)
         self.value_range_ = (float(rows.min()), float(rows.max()))
         if not goes_on:
             self._seed = self._root_seed(self.random_state)
-        settings = self._settings()
-        views = self._views()
+        settings = resolved_settings(self, self._seed)
+        views = resolved_views(self)
         with pinned_threads(1), local_seed(self._seed):
             if self.architecture == "sliced":
                 self._fit_sliced(settings, rows, columns, views)
@@ -327,81 +360,11 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         self.network_.log_prior = torch.from_numpy(np.log(self.class_prior_)).to(
             self.network_.log_prior.device
         )
-        self.class_means_ = self.network_.means.detach().double().cpu().numpy()
+        spreads = self.network_.spreads
+        means = self.network_.means if spreads is None else spreads.means
+        self.class_means_ = means.detach().double().cpu().numpy()
         self._warn_of_conditions()
         return self
-
-    def _check_combination(self):
-        if self.architecture == "sliced" and self.objective != "mle":
-            raise ValueError(
-                f"architecture='sliced' is fitted without a loss and takes objective='mle' alone, "
-                f"got {self.objective!r}. Use 'square' or 'coupling' for the other objectives."
-            )
-        if self.architecture == "sliced" and self.warm_start:
-            raise ValueError(
-                "architecture='sliced' has no epochs to go on with; set warm_start=False."
-            )
-        if self.architecture == "coupling" and self.objective in ("paper", "kl"):
-            raise ValueError(
-                f"objective={self.objective!r} has no log-determinant and belongs to "
-                "architecture='square'; use 'mle' or 'ib' with 'coupling'."
-            )
-        if self.n_blocks == 0 and self.architecture != "sliced":
-            raise ValueError(
-                f"architecture={self.architecture!r} needs n_blocks of at least 1, got 0."
-            )
-
-    def _is_likelihood(self):
-        return self.objective in ("mle", "ib")
-
-    def _settings(self):
-        """Every "auto" resolved."""
-        likelihood, is_image = self._is_likelihood(), self.image_shape_ is not None
-        noise = self.noise
-        if noise == "auto":
-            noise = (_IMAGE_NOISE[self.architecture] if is_image else 0.05) if likelihood else 0.0
-        dequantize = likelihood if self.dequantize == "auto" else self.dequantize
-        if self.dequantize is True and self.quantization_step_ is None:
-            raise ValueError(
-                "dequantize=True, but the values of X lie on no common grid; set dequantize='auto' "
-                "and a positive noise."
-            )
-        slope = self.negative_slope
-        if slope == "auto":
-            slope = 0.5 if likelihood else 0.01
-        return FlowSettings(
-            architecture=self.architecture,
-            objective=self.objective,
-            kind_of_means=self.class_means,
-            n_blocks=_BLOCKS[self.architecture] if self.n_blocks == "auto" else self.n_blocks,
-            activation=self.activation,
-            negative_slope=slope,
-            bounded=likelihood if self.linear == "auto" else self.linear == "bounded",
-            max_condition=self.max_condition,
-            n_components=self.n_components,
-            n_mixture=self.n_mixture,
-            hidden_size=self.hidden_size,
-            noise=noise,
-            step=self.quantization_step_ if dequantize else None,
-            logit=self.logit,
-            cross_entropy_weight=self.cross_entropy_weight,
-            image_shape=self.image_shape_,
-            n_classes=len(self.classes_),
-            seed=self._seed,
-        )
-
-    def _views(self):
-        if not isinstance(self.augmentation, str):
-            views = tuple(self.augmentation or ())
-            if views and self.image_shape_ is None:
-                raise ValueError(
-                    "augmentation needs images; set image_shape=(H, W) or (C, H, W), or "
-                    "augmentation=None."
-                )
-            return views
-        shape = self.image_shape_
-        is_turned = shape is not None and min(shape[1:]) >= _LEAST_TURNED
-        return _VIEWS if is_turned and self._is_likelihood() else ()
 
     def _resolved_clip(self):
         if self.clip is None:
@@ -434,6 +397,8 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
             columns,
             views=views,
             seed=self._seed,
+            checkpoint=self.checkpoint,
+            facts=repr(settings),
             learning_rate=self.learning_rate,
             batch_size=self.training_batch_size,
             n_epochs=n_epochs,
@@ -443,6 +408,15 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
             verbose=self.verbose,
         )
         self.network_ = network.for_use().to(self._device_of_use())
+        if settings.fits_covariances:
+            self.network_.spreads = fitted_spreads(
+                self.network_,
+                rows,
+                columns,
+                move_means=self.class_means == "learned",
+                shrinkage=_LITTLE if settings.noise and settings.image_shape else None,
+                seed=self._seed,
+            )
         names = ("train_loss", "valid_loss")
         history = self._net.history
         self.history_ = {
@@ -477,13 +451,9 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
 
     def _log_joint(self, X, with_log_det=True):
         """log p(x, k) of every row and class: (n, n_classes)."""
-        parts = []
-        with torch.no_grad(), pinned_threads(1):
-            for x in self._standard_rows(X).split(_ROWS_AT_ONCE):
-                v, log_det = self.network_.preprocessing(x)
-                densities = self.network_.log_likelihoods(v, with_log_det)
-                parts.append(densities + log_det[:, None] + self.network_.log_prior)
-        return torch.cat(parts).cpu().numpy()
+        rows = self._standard_rows(X)
+        with pinned_threads(1):
+            return log_joint(self.network_, rows, with_log_det)
 
     def predict_log_proba(self, X):
         """Logarithms of the class probabilities, by Bayes' rule.
@@ -604,30 +574,8 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         """
         x = self._standard_rows(X)
         columns = self._columns(X) if self.network_.flow.conditional else np.zeros(len(x), int)
-        return self._encoded(x, columns).cpu().numpy()
-
-    def _as_in_training(self, x):
-        """Rows spread over their cells, with the training noise: what the density is one of."""
-        preprocessing = self.network_.preprocessing
-        rng = np.random.default_rng(self._seed)
-        uniform = torch.from_numpy(rng.random(x.shape)).to(x.device)
-        v, _ = preprocessing(preprocessing.dequantize(x, uniform))
-        normal = torch.from_numpy(rng.normal(size=x.shape)).to(x.device)
-        return preprocessing.inverse(v + self.network_.noise * normal)
-
-    def _encoded(self, x, columns):
-        """Latents with the means of the classes that `columns` names."""
-        z = torch.empty_like(x)
-        flow, conditional = self.network_.flow, self.network_.flow.conditional
-        with torch.no_grad(), pinned_threads(1):
-            for column in np.unique(columns):
-                rows = torch.from_numpy(np.flatnonzero(columns == column)).to(x.device)
-                for some in rows.split(_ROWS_AT_ONCE):
-                    v, _ = self.network_.preprocessing(x[some])
-                    z[some], _ = flow(v, int(column), with_log_det=False)
-                if conditional:
-                    z[rows] += self.network_.means[int(column)]
-        return z
+        with pinned_threads(1):
+            return encoded(self.network_, x, columns).cpu().numpy()
 
     def inverse_transform(self, Z):
         """Images of latents: the exact inverse of `transform`.
@@ -660,18 +608,8 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         columns = np.zeros(len(z), int)
         if self.network_.flow.conditional:
             columns = torch.cdist(z, self.network_.means.double()).argmin(1).cpu().numpy()
-        return self._decoded(z, columns).cpu().numpy()
-
-    def _decoded(self, z, columns):
-        x = torch.empty_like(z)
-        with torch.no_grad(), pinned_threads(1):
-            for column in np.unique(columns):
-                rows = torch.from_numpy(np.flatnonzero(columns == column)).to(z.device)
-                shift = self.network_.means[int(column)] if self.network_.flow.conditional else 0.0
-                for some in rows.split(_ROWS_AT_ONCE):
-                    v = self.network_.flow.inverse(z[some] - shift, int(column))
-                    x[some] = self.network_.preprocessing.inverse(v)
-        return x
+        with pinned_threads(1):
+            return decoded(self.network_, z, columns).cpu().numpy()
 
     def reconstruct(self, X):
         """Images after a way to the latent space and back.
@@ -682,7 +620,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
 
         Returns
         -------
-        X : ndarray, as `generate` lays images out, float64
+        X : ndarray of shape (n, n_features), or as `generate` lays images out, float64
             X itself but for rounding, if the network is well conditioned.
         """
         images = self.inverse_transform(self.transform(X))
@@ -698,6 +636,7 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         Parameters
         ----------
         start, end : array-like of shape (n_features,), or one image as `fit` takes them
+            Its ends.
         n_images : int, default=5
             Both ends included.
 
@@ -716,18 +655,43 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
         ends = np.stack([np.asarray(start), np.asarray(end)])
         x = self._standard_rows(ends)
         columns = self._columns(ends) if self.network_.flow.conditional else np.zeros(2, int)
-        z = self._encoded(x, columns)
-        share = torch.linspace(0, 1, n_images, dtype=z.dtype, device=z.device)[:, None]
-        if not self.network_.flow.conditional:
-            images = self._decoded(z[0] + share * (z[1] - z[0]), np.zeros(n_images, int))
-        else:
-            means = self.network_.means[torch.from_numpy(columns)]
-            noise = (z[0] - means[0]) * (1 - share) + (z[1] - means[1]) * share
-            first, last = (
-                self._decoded(noise + means[k], np.full(n_images, columns[k])) for k in (0, 1)
-            )
-            images = (1 - share) * first + share * last
+        with pinned_threads(1):
+            images = interpolated(self.network_, x, columns, n_images)
         return restore_layout(images.cpu().numpy(), self._trailing_shape)
+
+    def to_torch(self):
+        """The inverse of the flow as a plain module on the CPU: `inverse_transform` of tensors.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            From latents (n, n_features) to rows in the units of X. It computes in float64.
+        """
+        check_is_fitted(self)
+        return FlowModule(self.network_)
+
+    def export_onnx(self, path):
+        """Write the inverse of a "square" or "coupling" flow as an ONNX file; see `to_torch`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written in full or not at all.
+
+        Returns
+        -------
+        path : Path
+            Its input is ``latents``, its output ``images``, both float64, of any number of rows.
+
+        Raises
+        ------
+        ImportError
+            If the packages onnx and onnxscript are not installed.
+        ValueError
+            For "sliced", for which ONNX has no operators, and for networks whose layers are nearly
+            singular.
+        """
+        return write_onnx(self.to_torch(), self.n_features_in_, path)
 
     def diagnose(self, X, y=None):
         """How well the map is conditioned and how well it fits, in numbers.
@@ -767,55 +731,20 @@ class InvertibleFlowClassifier(ClassifierMixin, TransformerMixin, GeneratorMixin
     def _generate_rows(self, target, seeds, rows, batch_size, callback):
         """One shard: noise of each row's own through the inverse, in batches of one shape."""
         weights = torch.from_numpy(target.matrix(len(self.classes_))).double()
-        weights = weights.to(self._device_of_use())
-        noise = RowNoise(seeds).normal(self.n_features_in_).double().to(weights.device)
-        noise = noise * self.temperature
-        images = torch.zeros_like(noise)
         with pinned_threads(1):
-            if self.network_.flow.conditional:
-                # A mixture is the mean of what its classes make of the same noise.
-                for column in range(weights.shape[1]):
-                    asked = torch.nonzero(weights[:, column])[:, 0]
-                    made = self._batches(noise[asked], None, column, batch_size, None)
-                    images[asked] += weights[asked, column, None] * made
-                if callback:
-                    callback(len(images))
-            else:
-                centres = weights @ self.network_.means
-                images = self._batches(noise, centres, None, batch_size, callback)
-        images = images.clamp(*self._resolved_clip())
+            images = generated(
+                self.network_,
+                weights.to(self._device_of_use()),
+                seeds,
+                temperature=self.temperature,
+                denoise=self.denoise,
+                batch_size=batch_size,
+                callback=callback,
+            )
         n_rows = len(seeds)
         return Result(
-            images=images.float().cpu().numpy(),
+            images=images.clamp(*self._resolved_clip()).float().cpu().numpy(),
             status=np.full(n_rows, "completed"),
             n_steps=np.ones(n_rows, dtype=int),
             n_sample_steps=-(-n_rows // batch_size) * batch_size,
         )
-
-    def _batches(self, noise, centres, column, batch_size, callback):
-        """Images of noise (n, n_features), in batches padded to one shape."""
-        images = torch.empty_like(noise)
-        for first in range(0, len(noise), batch_size):
-            some = slice(first, min(first + batch_size, len(noise)))
-            padding = (0, 0, 0, batch_size - (some.stop - first))
-            z = torch.nn.functional.pad(noise[some], padding)
-            centre = 0.0
-            if centres is not None:
-                centre = torch.nn.functional.pad(centres[some], padding)
-            with torch.no_grad():
-                v = self.network_.flow.inverse(z + centre, column)
-            if self.denoise and self.network_.noise:
-                v = self._denoised(v, centre, column)
-            with torch.no_grad():
-                made = self.network_.preprocessing.inverse(v)
-            images[some] = made[: some.stop - first]
-            if callback:
-                callback(some.stop - first)
-        return images
-
-    def _denoised(self, v, centre, column):
-        """Tweedie's formula: the mean of the clean rows that v may be noisy copies of."""
-        v = v.detach().requires_grad_()
-        log_density = self.network_.log_density_around(v, centre, column)
-        (gradient,) = torch.autograd.grad(log_density.sum(), v)
-        return (v + self.network_.noise**2 * gradient).detach()

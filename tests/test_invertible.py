@@ -16,10 +16,11 @@ import skinvert
 from skinvert import Target
 from skinvert.inversion.transforms import RandomAffine
 from skinvert.invertible import InvertibleFlowClassifier
+from skinvert.models import resuming
 
 SETTINGS = {
     "sliced": {"n_mixture": 4, "n_components": 30, "noise": 0.3},
-    "sliced, patches": {"n_mixture": 2, "n_components": 20, "n_blocks": 2},
+    "sliced, patches": {"n_mixture": 2, "n_components": 20, "n_blocks": 2, "noise": 0.3},
     "coupling": {"architecture": "coupling", "hidden_size": 32, "max_epochs": 6},
     "square": {"architecture": "square", "max_epochs": 6},
     "square, ib": {"architecture": "square", "objective": "ib", "max_epochs": 6},
@@ -259,6 +260,36 @@ def test_targets_inside_a_network_are_refused(sliced):
         sliced.generate(target=Target([1]))
 
 
+# Spreads of the classes
+
+
+def test_a_fitted_spread_beats_the_sphere(digits, held_out):
+    settings = {"max_epochs": 6, "augmentation": None}
+    sphere = make("square", class_covariances="identity", **settings).fit(*digits)
+    fitted = make("square", **settings).fit(*digits)
+    X, y = held_out
+    assert fitted.score(X, y) > sphere.score(X, y)
+    assert fitted.score_samples(X).mean() > sphere.score_samples(X).mean()
+
+
+def test_spreads_change_neither_the_map_nor_its_training(digits, held_out):
+    settings = {"max_epochs": 2, "class_means": "random"}
+    sphere = make("square", class_covariances="identity", **settings).fit(*digits)
+    fitted = make("square", **settings).fit(*digits)
+    X = held_out[0][:20]
+    np.testing.assert_array_equal(sphere.transform(X), fitted.transform(X))
+    np.testing.assert_array_equal(sphere.class_means_, fitted.class_means_)
+
+
+def test_samples_have_the_spread_of_their_class(every_fit):
+    flow = clone_of(every_fit["square"]).set_params(denoise=False, clip=None)
+    spreads, column = flow.network_.spreads, 3
+    z = flow.transform(flow.generate(np.full(400, 3)))
+    own = spreads(torch.from_numpy(z), column)[0]
+    assert float(own.std()) == pytest.approx(1, abs=0.02)
+    assert float(own.mean(0).abs().max()) < 0.3
+
+
 # Training
 
 
@@ -279,6 +310,37 @@ def test_a_warm_start_never_goes_back(digits):
     X, y = digits
     with pytest.raises(ValueError, match="classes of the first fit"):
         flow.set_params(max_epochs=3).fit(X[y < 5], y[y < 5])
+
+
+@pytest.mark.parametrize("arguments", [{"max_epochs": 4}, {"patience": 1, "learning_rate": 0.05}])
+def test_training_goes_on_from_a_checkpoint(arguments, digits, tmp_path, monkeypatch):
+    settings = {"max_epochs": 12, "augmentation": None} | arguments
+    whole = make("coupling", **settings).fit(*digits)
+    stored, path = resuming.Resume.on_epoch_end, tmp_path / "flow.pt"
+
+    def stop(self, net, **rest):
+        stored(self, net, **rest)
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming.Resume, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make("coupling", checkpoint=path, **settings).fit(*digits)
+    resumed = make("coupling", checkpoint=path, **settings).fit(*digits)
+    np.testing.assert_array_equal(resumed.history_["train_loss"], whole.history_["train_loss"])
+    np.testing.assert_array_equal(resumed.generate([1, 2]), whole.generate([1, 2]))
+    pickle.dumps(resumed)
+
+
+def test_a_checkpoint_of_another_training_is_overwritten(digits, tmp_path):
+    path = tmp_path / "flow.pt"
+    make("coupling", max_epochs=2, noise=0.1, checkpoint=path).fit(*digits)
+    before = path.read_bytes()
+    other = make("coupling", max_epochs=2, noise=0.2, checkpoint=path).fit(*digits)
+    plain = make("coupling", max_epochs=2, noise=0.2).fit(*digits)
+    assert path.read_bytes() != before
+    np.testing.assert_array_equal(other.generate([1]), plain.generate([1]))
 
 
 def test_patience_keeps_the_best_epoch(digits):

@@ -1,7 +1,5 @@
 """From an estimator's parameters and its rows to a network that is ready to be trained or used."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -9,7 +7,9 @@ from skinvert.flows.bases import class_means, separated_means
 from skinvert.flows.coupling import ClassWhitening, CouplingFlow
 from skinvert.flows.linear import whitening
 from skinvert.flows.network import FlowNetwork
+from skinvert.flows.pixels import PixelCoupling
 from skinvert.flows.preprocessing import Preprocessing
+from skinvert.flows.settings import FlowSettings
 from skinvert.flows.sliced import SlicedFlow
 from skinvert.flows.square import SquareFlow
 from skinvert.inversion.randomness import RowNoise
@@ -19,43 +19,6 @@ __all__ = ["FlowSettings", "augmented", "build_network"]
 
 _ROWS_AT_ONCE = 1024
 _ROWS_OF_MEANS = 5000
-
-
-@dataclass
-class FlowSettings:
-    """What a network is built from; see `InvertibleFlowClassifier` for the meaning.
-
-    Attributes
-    ----------
-    architecture, objective, kind_of_means : str
-    n_blocks, n_components, n_mixture, hidden_size : int
-    activation, bounded : bool
-    negative_slope, max_condition, noise, cross_entropy_weight : float
-    logit : float or None
-    step : float or None
-        Quantisation step, where rows are dequantised.
-    image_shape : tuple (C, H, W) or None
-    n_classes, seed : int
-    """
-
-    architecture: str
-    objective: str
-    kind_of_means: str
-    n_blocks: int
-    activation: bool
-    negative_slope: float
-    bounded: bool
-    max_condition: float
-    n_components: int
-    n_mixture: int
-    hidden_size: int
-    noise: float
-    step: float | None
-    logit: float | None
-    cross_entropy_weight: float
-    image_shape: tuple | None
-    n_classes: int
-    seed: int
 
 
 def build_network(settings, rows, columns, views=(), n_views=0, progress=None):
@@ -85,14 +48,14 @@ def build_network(settings, rows, columns, views=(), n_views=0, progress=None):
     shares = np.bincount(columns, minlength=settings.n_classes) / len(columns)
     n_features = rows.shape[1]
     if settings.architecture == "square":
-        flow = _square(settings, _standard(preprocessing, rows), columns)
+        flow = _square(settings, _standard(settings, preprocessing, rows), columns)
         means = class_means(
             settings.kind_of_means, settings.n_classes, n_features, settings.seed + 1
         )
     else:
         if settings.architecture == "sliced" and n_views:
             rows, columns = augmented(rows, columns, settings, views, n_views)
-        standard = _standard(preprocessing, rows)
+        standard = _standard(settings, preprocessing, rows)
         build = _sliced if settings.architecture == "sliced" else _coupling
         flow = build(settings, standard, columns, preprocessing, progress)
         means = separated_means(
@@ -138,14 +101,31 @@ def _preprocessing(settings, rows):
     return preprocessing
 
 
-def _standard(preprocessing, rows):
+def _standard(settings, preprocessing, rows):
+    """Rows in standard units; spread over their cells where that is more than a variance."""
     parts = torch.from_numpy(np.asarray(rows, dtype=np.float64)).split(_ROWS_AT_ONCE)
-    return torch.cat([preprocessing(part)[0] for part in parts]).numpy()
+    rng = np.random.default_rng(settings.seed)
+    if _is_spread(settings):
+        parts = [
+            preprocessing.dequantize(part, torch.from_numpy(rng.random(part.shape)))
+            for part in parts
+        ]
+    standard = torch.cat([preprocessing(part)[0] for part in parts]).numpy()
+    if settings.architecture == "sliced" and settings.n_blocks and settings.noise:
+        standard += settings.noise * rng.normal(size=standard.shape)
+    return standard
+
+
+def _is_spread(settings):
+    """Whether cells are no intervals of one width, or splines are fitted to them."""
+    is_spline = settings.architecture == "sliced" and settings.n_blocks > 0
+    return settings.logit is not None or is_spline
 
 
 def _extra_variance(settings, preprocessing):
     """Of the noise and of the spread within a quantisation cell, in standard units."""
-    return settings.noise**2 + preprocessing.cell_width() ** 2 / 12
+    cells = 0.0 if _is_spread(settings) else preprocessing.cell_width() ** 2 / 12
+    return settings.noise**2 + cells
 
 
 def _square(settings, rows, columns):
@@ -167,6 +147,8 @@ def _square(settings, rows, columns):
 
 
 def _coupling(settings, rows, columns, preprocessing, progress):
+    if settings.coupled == "pixels":
+        return _pixels(settings, preprocessing)
     variance = _extra_variance(settings, preprocessing)
     means, scales, axes = [], [], []
     for column in range(settings.n_classes):
@@ -179,6 +161,22 @@ def _coupling(settings, rows, columns, preprocessing, progress):
     return CouplingFlow(
         ClassWhitening(*stacked),
         settings.n_components,
+        n_blocks=settings.n_blocks,
+        hidden=settings.hidden_size,
+        seed=settings.seed,
+    )
+
+
+def _pixels(settings, preprocessing):
+    # As the network will have them, whose training is in float32.
+    scale, shift = (float(value[0].float()) for value in (preprocessing.scale, preprocessing.shift))
+    low, span = float(preprocessing.low[0]), float(preprocessing.span[0])
+    return PixelCoupling(
+        settings.image_shape,
+        (low - shift) / scale,
+        preprocessing.step / scale,
+        round(span / preprocessing.step),
+        n_classes=settings.n_classes,
         n_blocks=settings.n_blocks,
         hidden=settings.hidden_size,
         seed=settings.seed,

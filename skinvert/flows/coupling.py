@@ -154,6 +154,7 @@ class CouplingFlow(nn.Module):
     """
 
     conditional = True
+    takes_all_classes = False
 
     def __init__(
         self, whitening, n_leading, *, n_blocks=8, hidden=256, clamp=2.0, dropout=0.0, seed=0

@@ -7,6 +7,8 @@ import torch
 from scipy.stats import kstest
 from sklearn.utils import Bunch
 
+from skinvert.flows.use import as_in_training, decoded, encoded
+
 __all__ = ["diagnose", "kolmogorov_smirnov", "perturbation_gain"]
 
 _ROWS_AT_ONCE = 256
@@ -89,13 +91,13 @@ def diagnose(classifier, X, y=None):
         ``round_trip_error_float32``: the largest difference of a value after the way to the latent
         space and back, in the units of X. ``perturbation_gain``: root mean square by which a
         perturbation of 1e-3 in the latent moves a value of the image. ``residual_mean``,
-        ``residual_std``: of all latents around their class means, which should be 0 and 1 for rows
-        with the noise of training on them. ``ks_distance``,
+        ``residual_std``: of all latents in units of their class's spread around its mean, which
+        should be 0 and 1 for rows with the noise of training on them. ``ks_distance``,
         ``ks_pass_rate``: of the same, see `kolmogorov_smirnov`. ``bits_per_dim``: mean, None where
         the data were not quantised. ``log_likelihood``: mean of log p(x).
     """
     x = classifier._standard_rows(X)
-    network = classifier.network_
+    network, seed = classifier.network_, classifier._seed
     lookup = {label: column for column, label in enumerate(classifier.classes_.tolist())}
     if y is None:
         columns = classifier._columns(X)
@@ -104,11 +106,14 @@ def diagnose(classifier, X, y=None):
         if unknown:
             raise ValueError(f"y holds labels that fit did not see: {unknown[:5]}.")
         columns = np.array([lookup[label] for label in np.asarray(y).tolist()])
-    z = classifier._encoded(x, columns)
-    back = classifier._decoded(z, columns)
+    z = encoded(network, x, columns)
+    back = decoded(network, z, columns)
     centres = network.means[torch.from_numpy(columns).to(z.device)]
     latents = z - centres if network.flow.conditional else z
-    residuals = classifier._encoded(classifier._as_in_training(x), columns) - centres
+    residuals = encoded(network, as_in_training(network, x, seed), columns)
+    for column in np.unique(columns):
+        own = torch.from_numpy(columns == column).to(z.device)
+        residuals[own] = network.residual(residuals[own], int(column))
     distance, pass_rate = kolmogorov_smirnov(
         residuals.cpu().numpy(), columns, len(classifier.classes_)
     )

@@ -75,6 +75,12 @@ class FlowNetwork(nn.Module):
         β of "ib".
     label_smoothing : float, default=0.02
         Of "ib".
+
+    Attributes
+    ----------
+    spreads : ClassWhitening or None
+        Of the latents of each class, where training is followed by their fit; None stands for
+        unit spheres around the means.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class FlowNetwork(nn.Module):
         self.objective, self.noise = objective, noise
         self.cross_entropy_weight, self.label_smoothing = cross_entropy_weight, label_smoothing
         self.register_buffer("log_prior", log_prior)
+        self.spreads = None
         if learn_means and not flow.conditional:
             self.means = nn.Parameter(means)
         else:
@@ -127,21 +134,22 @@ class FlowNetwork(nn.Module):
         columns = columns.to(v.device)
         if self.objective == "ib":
             return self._bottleneck(v, columns)
-        residual, log_det = self._residuals(v, columns)
+        if self.flow.conditional:
+            return -self._own_log_densities(v, columns).mean()
+        z, log_det = self.flow(v, with_log_det=self.counts_log_det)
+        residual = z - self.means[columns]
         if self.objective == "paper":
             return paper_loss(residual).mean()
         if self.objective == "kl":
             return gaussian_divergence(residual).mean()
         return -(log_normal(residual) + log_det).mean()
 
-    def _residuals(self, v, columns):
-        if not self.flow.conditional:
-            z, log_det = self.flow(v, with_log_det=self.counts_log_det)
-            return z - self.means[columns], log_det
+    def _own_log_densities(self, v, columns):
+        if self.flow.takes_all_classes:
+            return self.flow.log_density(v, columns)
         order = [torch.nonzero(columns == column)[:, 0] for column in range(len(self.means))]
-        parts = [self.flow(v[rows], column) for column, rows in enumerate(order) if len(rows)]
-        back = torch.argsort(torch.cat(order))
-        return tuple(torch.cat(values)[back] for values in zip(*parts, strict=True))
+        parts = [self.flow.log_density(v[rows], k) for k, rows in enumerate(order) if len(rows)]
+        return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
     def _bottleneck(self, v, columns):
         """NLL/D + β cross-entropy of Bayes' posterior (Ardizzone et al. 2020)."""
@@ -162,15 +170,38 @@ class FlowNetwork(nn.Module):
             columns = range(len(self.means))
             return torch.stack([self.flow.log_density(v, column) for column in columns], dim=1)
         z, log_det = self.flow(v, with_log_det=with_log_det)
+        if self.spreads is None:
+            densities = self._spherical(z)
+        else:
+            fits = (self.spreads(z, column) for column in range(len(self.means)))
+            densities = torch.stack([log_normal(own) + inner for own, inner in fits], dim=1)
+        return densities + log_det[:, None] if with_log_det else densities
+
+    def _spherical(self, z):
         # The expanded square, for a residual a class would be (n, n_classes, n_features).
         square = z.square().sum(1)[:, None] - 2 * z @ self.means.T + self.means.square().sum(1)
         constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
-        densities = -0.5 * square - constant
-        return densities + log_det[:, None] if with_log_det else densities
+        return -0.5 * square - constant
 
-    def log_density_around(self, v, centre, column):
-        """log p(v) (n,) for latents around `centre` (n, n_features), or under one class's map."""
+    def latents(self, noise, weights):
+        """Latents (n, n_features) of a shared map from standard noise and class weights.
+
+        A mixture of classes is the weighted mean of what they make of the same noise.
+        """
+        if self.spreads is None:
+            return noise + weights @ self.means
+        made = (self.spreads.inverse(noise, column) for column in range(len(self.means)))
+        return sum(weights[:, column, None] * z for column, z in enumerate(made))
+
+    def log_density(self, v, weights, column):
+        """log p(v) (n,) of rows in standard units under one class's map, or of a shared map the
+        mean over classes of their log-densities by `weights` (n, n_classes)."""
         if self.flow.conditional:
             return self.flow.log_density(v, column)
-        z, log_det = self.flow(v)
-        return log_normal(z - centre) + log_det
+        return (weights * self.log_likelihoods(v)).sum(1)
+
+    def residual(self, z, column):
+        """Latents (n, n_features) of one class in its own units: standard normal if all is well."""
+        if self.spreads is None:
+            return z - self.means[column]
+        return self.spreads(z, column)[0]

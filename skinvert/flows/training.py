@@ -9,7 +9,10 @@ from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from tqdm.auto import tqdm
 
+from skinvert.flows.linear import SquareLinear
+from skinvert.models.resuming import Resume
 from skinvert.models.training import TrainingNet
+from skinvert.shards import fingerprint
 
 __all__ = ["Epochs", "FlowNet", "LossBroken", "train"]
 
@@ -27,6 +30,10 @@ class LossBroken(ArithmeticError):
     def __init__(self, v, columns):
         super().__init__("the loss is not finite")
         self.v, self.columns = v, columns
+
+
+class NoProgress(Exception):
+    """The validation loss has not improved for as long as patience lasts."""
 
 
 class FlowNet(TrainingNet):
@@ -73,12 +80,10 @@ class Epochs(Callback):
         self.last_good = None
         self.best, self.best_loss, self.best_epoch = None, float("inf"), 0
 
-    def on_train_begin(self, net, **_):
-        """Keep the weights that training starts from."""
-        self.last_good = _weights(net)
-
     def on_epoch_begin(self, net, **_):
-        """Seed the epoch and set its learning rate."""
+        """Keep the weights, seed the epoch and set its learning rate."""
+        self.last_good = _weights(net)
+        _forget(net)
         epoch = len(net.history) - 1
         torch.default_generator.manual_seed((self.seed * 1_000_003 + epoch) % 2**62)
         if torch.device(net.device).type == "cuda":
@@ -93,17 +98,30 @@ class Epochs(Callback):
         return (self.n_epochs - epoch) / (self.cooldown * self.n_epochs)
 
     def on_epoch_end(self, net, **_):
-        """Keep the weights; stop where the validation loss has not improved for long."""
-        self.last_good = _weights(net)
+        """Keep the best weights; stop where the validation loss has not improved for long."""
         epoch = len(net.history)
         if self.patience is not None:
             loss = net.history[-1, "valid_loss"]
             if loss < self.best_loss:
-                self.best, self.best_loss, self.best_epoch = self.last_good, loss, epoch
+                self.best, self.best_loss, self.best_epoch = _weights(net), float(loss), epoch
         if self.each_epoch:
             self.each_epoch(epoch, net)
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
-            raise KeyboardInterrupt
+            raise NoProgress
+
+    def state_dict(self):
+        """What a checkpoint holds of early stopping."""
+        return {"best": self.best, "loss": self.best_loss, "epoch": self.best_epoch}
+
+    def load_state_dict(self, state):
+        """Go on with what `state_dict` gave."""
+        self.best, self.best_loss, self.best_epoch = state["best"], state["loss"], state["epoch"]
+
+
+def _forget(net):
+    for module in net.module_.modules():
+        if isinstance(module, SquareLinear):
+            module.forget()
 
 
 def _weights(net):
@@ -125,6 +143,8 @@ def train(
     patience,
     device,
     verbose,
+    checkpoint=None,
+    facts="",
 ):
     """Train a network, or go on training the net of an earlier call.
 
@@ -138,6 +158,10 @@ def train(
     columns : ndarray of int of shape (n,)
     views, seed, learning_rate, batch_size, n_epochs, cooldown, patience, device, verbose
         As of `InvertibleFlowClassifier`; `n_epochs` counts those of earlier calls too.
+    checkpoint : str or Path or None, default=None
+        File to go on from, and to store every epoch in.
+    facts : str, default=""
+        What else the training depends on; a checkpoint of other facts is overwritten.
 
     Returns
     -------
@@ -174,11 +198,21 @@ def train(
         )
     bar = tqdm(total=n_epochs - n_done, unit="epoch", disable=not verbose, delay=1)
     epochs = Epochs(seed, learning_rate, n_epochs, cooldown, patience, lambda *_: bar.update())
-    net.callbacks_ = [*[pair for pair in net.callbacks_ if pair[0] != "epochs"], ("epochs", epochs)]
-    with bar:
-        _run(net, epochs, images, columns, n_epochs - n_done)
-    # The callback holds weights and a progress bar, which are not to be pickled.
-    net.callbacks_ = net.callbacks_[:-1]
+    passing = [("epochs", epochs)]
+    if checkpoint is not None:
+        settings = learning_rate, batch_size, n_epochs, cooldown, patience, seed, views
+        state = [value.cpu().numpy() for value in net.module_.state_dict().values()]
+        hashed = fingerprint(repr(settings), facts, n_done, images, columns, *state)
+        passing.append(("resume", Resume(checkpoint, hashed, companion=epochs)))
+    own = net.callbacks_
+    net.callbacks_ = [*own, *passing]
+    try:
+        with bar:
+            _run(net, epochs, images, columns, n_epochs)
+    finally:
+        # These hold weights and a progress bar, which are not to be pickled.
+        net.callbacks_ = own
+        _forget(net)
     return net, copy.deepcopy(net.module_)
 
 
@@ -187,8 +221,8 @@ def _run(net, epochs, images, columns, n_epochs):
     try:
         net.check_data(images, columns)
         net.notify("on_train_begin", X=images, y=columns)
-        net.fit_loop(images, columns.astype(np.int64), epochs=n_epochs)
-    except KeyboardInterrupt:
+        net.fit_loop(images, columns.astype(np.int64), epochs=n_epochs - len(net.history))
+    except NoProgress:
         pass
     except LossBroken as broken:
         with torch.no_grad():

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from skinvert.flows.bases import class_means, separated_means
-from skinvert.flows.build import FlowSettings, build_network
+from skinvert.flows.build import build_network
 from skinvert.flows.coupling import ClassWhitening, CouplingFlow
-from skinvert.flows.sliced import patch_sizes
+from skinvert.flows.patches import tiling
+from skinvert.flows.settings import FlowSettings
 from skinvert.flows.square import SquareFlow
 
 N_CLASSES, SHAPE, N_FEATURES = 3, (1, 4, 4), 16
@@ -44,6 +45,7 @@ def settings_of(**arguments):
         "negative_slope": 0.5,
         "bounded": True,
         "max_condition": 100.0,
+        "fits_covariances": False,
         "n_components": 80,
         "n_mixture": 4,
         "hidden_size": 16,
@@ -178,12 +180,12 @@ def test_one_feature_cannot_be_coupled():
         CouplingFlow(ClassWhitening(one, one, one[None]), 80)
 
 
-def test_patches_shrink_to_pixels():
-    sides = patch_sizes((3, 32, 20), 7)
-    assert sides[0] == 10
-    assert sides[-1] == 1
-    assert sides == sorted(sides, reverse=True)
-    assert patch_sizes((1, 8, 8), 0) == []
+@pytest.mark.parametrize(("shape", "side", "start"), [((3, 8, 6), 3, 1), ((1, 4, 4), 1, 0)])
+def test_a_tiling_holds_every_feature_once(shape, side, start):
+    patches = tiling(shape, side, start)
+    features = torch.cat(patches)
+    assert sorted(features.tolist()) == list(range(int(np.prod(shape))))
+    assert max(len(patch) for patch in patches) == shape[0] * side**2
 
 
 def test_the_papers_models_have_their_layers():

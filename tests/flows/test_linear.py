@@ -47,6 +47,22 @@ def test_log_det_is_that_of_the_matrix(layer):
     torch.testing.assert_close(log_det, expected, rtol=1e-10, atol=1e-10)
 
 
+def test_training_linearises_the_log_det_of_a_free_matrix():
+    layer, x = free().train(), torch.zeros(1, N_FEATURES).double()
+    exact = layer(x)[1]
+    (gradient,) = torch.autograd.grad(exact, layer.weight)
+    torch.testing.assert_close(gradient, torch.linalg.inv(layer.weight.detach()).T)
+    step = 1e-4 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        layer.weight.add_(step)
+    torch.testing.assert_close(layer(x)[1], exact + (gradient * step).sum())
+    truth = torch.linalg.slogdet(layer.weight)[1]
+    assert abs((layer(x)[1] - truth).item()) < 1e-5
+    layer.forget()
+    torch.testing.assert_close(layer(x)[1], truth)
+    torch.testing.assert_close(layer.eval()(x)[1], truth)
+
+
 def test_the_matrix_is_what_the_layer_does(layer):
     x = torch.randn(5, N_FEATURES).double()
     torch.testing.assert_close(layer(x)[0], x @ layer.matrix() + layer.bias)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skinvert.flows.bases import class_means
+from skinvert.flows.bases import class_means, fitted_spreads
 from skinvert.flows.network import FlowNetwork, gaussian_divergence, paper_loss
 from skinvert.flows.preprocessing import Preprocessing
 from skinvert.flows.square import SquareFlow
@@ -94,3 +94,52 @@ def test_training_adds_noise_and_use_does_not():
 def test_means_move_where_they_are_learned(learn):
     names = dict(network("mle", learn_means=learn).named_parameters())
     assert ("means" in names) is learn
+
+
+# Spreads of the classes
+
+
+def spread_network(rows, columns):
+    flow = network("mle")
+    flow.preprocessing.step = None
+    flow.requires_grad_(False)
+    flow.spreads = fitted_spreads(flow, rows, columns, move_means=True)
+    return flow
+
+
+def drawn_rows(n):
+    rng, columns = np.random.default_rng(1), np.arange(n) % 3
+    mixing = rng.normal(size=(3, N_FEATURES, N_FEATURES))
+    rows = np.einsum("nd,nde->ne", rng.normal(size=(n, N_FEATURES)), mixing[columns])
+    return rows + 3 * columns[:, None], columns
+
+
+def test_a_spread_is_a_gaussian_of_the_latents():
+    rows, columns = drawn_rows(600)
+    flow = spread_network(rows, columns)
+    z, log_det = flow.flow(flow.preprocessing(torch.from_numpy(rows[:20]))[0])
+    v = flow.preprocessing(torch.from_numpy(rows[:20]))[0]
+    for column in range(3):
+        root = flow.spreads.axes[column] * flow.spreads.scales[column]
+        law = torch.distributions.MultivariateNormal(flow.spreads.means[column], root @ root.T)
+        torch.testing.assert_close(flow.log_likelihoods(v)[:, column], law.log_prob(z) + log_det)
+
+
+def test_many_rows_show_the_covariance_and_few_are_drawn_to_the_sphere():
+    rows, columns = drawn_rows(3000)
+    flow = spread_network(rows, columns)
+    z = flow.flow(flow.preprocessing(torch.from_numpy(rows))[0])[0]
+    for column in range(3):
+        own = z[torch.from_numpy(columns == column)]
+        noise = flow.spreads(own, column)[0]
+        torch.testing.assert_close(noise.T @ noise / len(own), torch.eye(N_FEATURES).double())
+    few = spread_network(rows[:12], columns[:12]).spreads
+    own = z[:12][torch.from_numpy(columns[:12] == 0)]
+    alone = np.linalg.eigvalsh(np.cov(own.T.numpy(), bias=True))
+    assert float(few.scales[0].min()) ** 2 > alone.min() + 1e-3
+
+
+def test_noise_of_a_class_becomes_its_latents_and_back():
+    flow = spread_network(*drawn_rows(300))
+    noise, weights = torch.randn(4, N_FEATURES).double(), torch.eye(3).double()[[1] * 4]
+    torch.testing.assert_close(flow.residual(flow.latents(noise, weights), 1), noise)
