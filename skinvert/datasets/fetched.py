@@ -58,6 +58,7 @@ def fetch_mnist(
     download_if_missing : bool, default=True
         Let torchvision download what is not here.
     return_X_y : bool, default=False
+        Return ``(data, target)`` in place of a Bunch.
 
     Returns
     -------
@@ -110,6 +111,7 @@ def fetch_fashion_mnist(
     download_if_missing : bool, default=True
         Let torchvision download what is not here.
     return_X_y : bool, default=False
+        Return ``(data, target)`` in place of a Bunch.
 
     Returns
     -------
@@ -166,6 +168,7 @@ def fetch_cifar10(
     download_if_missing : bool, default=True
         Let torchvision download what is not here.
     return_X_y : bool, default=False
+        Return ``(data, target)`` in place of a Bunch.
 
     Returns
     -------

@@ -23,6 +23,12 @@ def split_mnist_5k():
     -------
     parts : Bunch of (X, y)
         ``train`` 2,000 rows, ``tune`` 500, ``judge`` 1,500, ``test`` 1,000; stratified, shuffled.
+
+    Examples
+    --------
+    >>> from skinvert.datasets import split_mnist_5k
+    >>> {name: len(y) for name, (X, y) in split_mnist_5k().items()}
+    {'train': 2000, 'tune': 500, 'judge': 1500, 'test': 1000}
     """
     return _divide(*load_mnist_5k(return_X_y=True), _MNIST_5K)
 
@@ -35,8 +41,12 @@ def split_fashion_mnist(*, data_home=None, directory=None, download_if_missing=T
 
     Parameters
     ----------
-    data_home, directory, download_if_missing
-        As of `fetch_fashion_mnist`.
+    data_home : str or Path, default=None
+        As of `fetch_fashion_mnist`, like the two that follow.
+    directory : str or Path, default=None
+        A folder that holds the four idx files.
+    download_if_missing : bool, default=True
+        Let torchvision download what is not here.
 
     Returns
     -------
@@ -48,6 +58,13 @@ def split_fashion_mnist(*, data_home=None, directory=None, download_if_missing=T
     ------
     OSError
         As `fetch_fashion_mnist`.
+
+    Examples
+    --------
+    >>> from skinvert.datasets import split_fashion_mnist
+    >>> parts = split_fashion_mnist()  # doctest: +SKIP
+    >>> parts.train[0].shape  # doctest: +SKIP
+    (40000, 784)
     """
     source = {
         "data_home": data_home,

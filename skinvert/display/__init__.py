@@ -9,6 +9,7 @@ imported when something is drawn.
 from skinvert.display.comparisons import CombinationDisplay, CounterfactualDisplay
 from skinvert.display.curves import LossCurveDisplay
 from skinvert.display.grids import ImageGridDisplay
+from skinvert.display.latents import LatentBarcodeDisplay, LatentMapDisplay
 from skinvert.display.series import InterpolationDisplay, SweepDisplay
 from skinvert.display.triplets import TripletDisplay
 
@@ -20,4 +21,6 @@ __all__ = [
     "CombinationDisplay",
     "CounterfactualDisplay",
     "LossCurveDisplay",
+    "LatentBarcodeDisplay",
+    "LatentMapDisplay",
 ]

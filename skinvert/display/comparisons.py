@@ -21,7 +21,9 @@ class CombinationDisplay:
     column_images : ndarray of shape (n_columns, C, H, W)
         Above it.
     combined : ndarray of shape (n_rows, n_columns, C, H, W)
+        One combination for each pair of them.
     value_range : tuple (low, high)
+        Black and white, the same for all images.
 
     Attributes
     ----------
@@ -61,7 +63,8 @@ class CombinationDisplay:
 
         Parameters
         ----------
-        row_images, column_images : array-like, each as rows or image arrays
+        row_images, column_images : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+            What is combined: one row, and one column of the picture for each.
         combined : sequence of length n_rows
             For each of `row_images` its combinations with all of `column_images`.
         image_shape : tuple (H, W) or (C, H, W), default=None
@@ -132,9 +135,13 @@ class CounterfactualDisplay:
     Parameters
     ----------
     before, after : ndarray of shape (n, C, H, W)
+        The images, and what became of them.
     value_range : tuple (low, high)
+        Black and white, the same for all images.
     masks : ndarray of bool of shape (n, H, W), default=None
+        Regions that are outlined.
     labels : sequence, default=()
+        Written beside the rows.
 
     Attributes
     ----------
@@ -176,9 +183,11 @@ class CounterfactualDisplay:
         Parameters
         ----------
         before, after : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+            The images, and what became of them.
         masks : array-like of shape (n, H * W) or (n, H, W), default=None
             True, or at least 0.5, where a change is allowed; outlined.
         labels : sequence of length n, default=()
+            Written beside the rows.
         image_shape : tuple (H, W) or (C, H, W), default=None
             Of rows that are no one-channel squares.
         value_range : tuple (low, high), default=None

@@ -19,6 +19,7 @@ class LossCurveDisplay:
     Parameters
     ----------
     history : dict of str to ndarray of shape (n_steps,) or (n_images, n_steps)
+        Values of each term.
     unit : str, default="step"
         What is counted.
 
@@ -54,6 +55,7 @@ class LossCurveDisplay:
         estimator : fitted generator, Pipeline that ends in one, or search over either
             With a ``history_``: one whose ``fit`` trained a network.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
 
         Returns
         -------
@@ -86,6 +88,7 @@ class LossCurveDisplay:
         unit : str, default="step"
             What is counted.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
 
         Returns
         -------

@@ -18,10 +18,13 @@ class ImageGridDisplay:
     Parameters
     ----------
     images : ndarray of shape (n, C, H, W)
+        What is drawn, row after row.
     labels : ndarray of shape (n,)
+        Names of the rows; equal labels share one.
     value_range : tuple (low, high)
         Black and white, the same for all images.
     column_labels : sequence, default=()
+        Written above the columns.
 
     Attributes
     ----------
@@ -61,9 +64,11 @@ class ImageGridDisplay:
         Parameters
         ----------
         estimator : fitted generator, Pipeline that ends in one, or search over either
+            Asked for images by :func:`skinvert.generate`.
         classes : array-like of shape (n_classes,), default=None
             Labels to show; all of them if None.
         n_per_class : int, default=10
+            Images in a row.
         random_state : int, RandomState instance or None, default=None
             None takes the generator's.
         image_shape : tuple (H, W) or (C, H, W), default=None
@@ -106,8 +111,11 @@ class ImageGridDisplay:
             Black and white; None takes (0, 1), or minimum and maximum of all images where values
             lie outside of it.
         column_labels : sequence, default=()
+            Written above the columns.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
         cmap : str or Colormap, default="gray"
+            Of one-channel images.
 
         Returns
         -------

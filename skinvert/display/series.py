@@ -21,10 +21,15 @@ class SweepDisplay:
     Parameters
     ----------
     images : ndarray of shape (n_values, n_classes, C, H, W)
+        First axis values, second classes.
     param_range : sequence of length n_values
+        Values, one a column.
     classes : sequence of length n_classes
+        Labels, one a row.
     value_range : tuple (low, high)
+        Black and white, the same for all images.
     param_name : str, default="prior_weight"
+        Name of the parameter, written above the columns.
 
     Attributes
     ----------
@@ -75,6 +80,7 @@ class SweepDisplay:
         estimator : fitted generator, Pipeline that ends in one, or search over either
             It is left as it is; a copy takes the values.
         param_range : sequence
+            Values, one a column.
         param_name : str, default="prior_weight"
             A parameter that ``generate`` reads. Nothing is fitted again, so that those of ``fit``
             would change nothing.
@@ -124,15 +130,20 @@ class SweepDisplay:
         X : sequence of length n_values
             For each value the images of all classes, as rows or image arrays.
         param_range : sequence of length n_values
+            Values, one a column.
         classes : array-like of shape (n_classes,)
+            Labels, one a row.
         param_name : str, default="prior_weight"
+            Name of the parameter, written above the columns.
         image_shape : tuple (H, W) or (C, H, W), default=None
             Of rows that are no one-channel squares.
         value_range : tuple (low, high), default=None
             Black and white; None takes (0, 1), or minimum and maximum of all images where values
             lie outside of it.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
         cmap : str or Colormap, default="gray"
+            Of one-channel images.
 
         Returns
         -------
@@ -197,8 +208,11 @@ class InterpolationDisplay:
     Parameters
     ----------
     images : ndarray of shape (n_pairs, n_images, C, H, W)
+        One series a row.
     pairs : sequence of (start, end)
+        The two ends of each series.
     value_range : tuple (low, high)
+        Black and white, the same for all images.
 
     Attributes
     ----------
@@ -244,6 +258,7 @@ class InterpolationDisplay:
         Parameters
         ----------
         estimator : fitted generator with ``interpolate``
+            With a method ``interpolate``.
         pairs : sequence of (start, end)
             Labels.
         n_images : int, default=5
@@ -293,7 +308,9 @@ class InterpolationDisplay:
             Black and white; None takes (0, 1), or minimum and maximum of all images where values
             lie outside of it.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
         cmap : str or Colormap, default="gray"
+            Of one-channel images.
 
         Returns
         -------

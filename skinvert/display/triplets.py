@@ -23,10 +23,13 @@ class TripletDisplay:
     Parameters
     ----------
     references, generated, nearest : ndarray of shape (n, C, H, W)
+        Real images, generated ones, and the training images nearest to those.
     distances : ndarray of shape (n,)
         From the generated images to their nearest training images.
     value_range : tuple (low, high)
+        Black and white, the same for all images.
     labels : sequence, default=()
+        Written above the columns.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class TripletDisplay:
         Parameters
         ----------
         estimator : fitted generator, Pipeline that ends in one, or search over either
+            Asked for images by :func:`skinvert.generate`.
         X : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
             The rows that the generator was fitted on.
         y : array-like of shape (n,)
@@ -133,16 +137,20 @@ class TripletDisplay:
         Parameters
         ----------
         references, generated : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+            Real images, and a generated one for each.
         X : array-like of shape (n_rows, n_features), (n_rows, H, W) or (n_rows, C, H, W)
             Training rows.
         labels : sequence of length n, default=()
+            Written above the columns.
         image_shape : tuple (H, W) or (C, H, W), default=None
             Of rows that are no one-channel squares.
         value_range : tuple (low, high), default=None
             Black and white; None takes (0, 1), or minimum and maximum of all images where values
             lie outside of it.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure that fits.
         cmap : str or Colormap, default="gray"
+            Of one-channel images.
 
         Returns
         -------

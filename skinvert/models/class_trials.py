@@ -1,7 +1,6 @@
 """The two checks of ReGene (6.2): latents that keep their class, images that show it."""
 
 import numpy as np
-from scipy.special import softmax
 
 from skinvert.models.latent_samplers import ConvexSampler
 from skinvert.models.trials import Trials
@@ -24,7 +23,7 @@ class ClassTrials:
     sampler : ConvexSampler or MixtureSampler
     head : torch.nn.Linear
         Latents to class scores.
-    decode : callable ``Tensor (batch, n_latents) -> (images, logits)``
+    decode : callable ``Tensor (batch, n_latents) -> (images, probabilities)``
     thresholds : ndarray of shape (n_classes,)
     max_trials : int
     """
@@ -77,9 +76,8 @@ class ClassTrials:
         said = np.array([(self.head_weight @ z + self.head_bias).argmax() for z in latents])
         return (said == self.columns[rows]) | ~self.is_pure[rows]
 
-    def check_images(self, logits, rows):
+    def check_images(self, probabilities, rows):
         """Whether the classifier is sure enough of each image."""
-        probabilities = softmax(logits.astype(np.float64), axis=1)
         columns = self.columns[rows]
         self.confidence[rows] = sure = probabilities[np.arange(len(rows)), columns]
         return (sure >= self.thresholds[columns]) | ~self.is_pure[rows]

@@ -12,9 +12,9 @@ class DecoderLoss(nn.Module):
     r"""What a decoder is trained to make small, averaged over the images of a batch.
 
     Eq. 6, :math:`\lambda_1 \mathrm{MAE} + \lambda_2 (1 - \mathrm{SSIM}) + \lambda_3
-    \mathrm{perceptual}`, and two terms that ask the classifier about the decoded image: the
-    cross-entropy of its label, and the distance of its latent from the one that was decoded.
-    Terms of weight 0 are not computed.
+    \mathrm{perceptual}`, two terms that ask the classifier about the decoded image, the
+    cross-entropy of its label and the distance of its latent from the one that was decoded, and
+    one that asks a critic. Terms of weight 0 are not computed.
 
     Parameters
     ----------
@@ -25,7 +25,9 @@ class DecoderLoss(nn.Module):
         Spread of each latent, the unit of the cycle.
     mae_weight, ssim_weight, perceptual_weight : float
         λ1, λ2, λ3.
-    class_weight, cycle_weight : float, default=0.0
+    class_weight, cycle_weight, adversarial_weight : float, default=0.0
+    adversary : Adversary or None, default=None
+        Needed where `adversarial_weight` is not 0.
     layers : sequence of str, default=()
         Layers of the classifier that the perceptual term compares.
     perceptual_network : torch.nn.Module or None, default=None
@@ -48,6 +50,8 @@ class DecoderLoss(nn.Module):
         perceptual_weight=0.0,
         class_weight=0.0,
         cycle_weight=0.0,
+        adversarial_weight=0.0,
+        adversary=None,
         layers=(),
         perceptual_network=None,
     ):
@@ -62,7 +66,9 @@ class DecoderLoss(nn.Module):
             "perceptual": perceptual_weight,
             "cross_entropy": class_weight,
             "cycle": cycle_weight,
+            "adversarial": adversarial_weight,
         }
+        self.adversary = adversary
         self.factors = dict.fromkeys(("mae", "ssim", "perceptual"), 1.0)
         self.layers = tuple(layers)
         self.perceptual_network = perceptual_network
@@ -85,7 +91,14 @@ class DecoderLoss(nn.Module):
             self.terms["ssim"] = self._dissimilarity(decoded, images)
         if self._weight("perceptual") or self._weight("cross_entropy") or self._weight("cycle"):
             self._ask_classifier(decoded, images, columns, latents)
+        if self._weight("adversarial"):
+            self.terms["adversarial"] = self.adversary.doubt(decoded / self.scale)
         return sum(self._weight(name) * value for name, value in self.terms.items())
+
+    def teach_adversary(self, decoded, images):
+        """Let the critic, where there is one, learn from a batch."""
+        if self.adversary is not None:
+            self.adversary.learn(decoded / self.scale, images / self.scale)
 
     def train(self, mode=True):
         """Do nothing: whoever trains the decoder must not train the networks that judge it."""

@@ -11,11 +11,13 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from skinvert.models.latents import class_means
+from skinvert.models.latent_flow import FlowSampler
+from skinvert.models.training import pinned_threads
 
-__all__ = ["ConvexSampler", "MixtureSampler", "check_ratios"]
+__all__ = ["ConvexSampler", "MixtureSampler", "check_ratios", "make_sampler"]
 
 _SUM_TOLERANCE = 1e-3
+_ROWS_AT_ONCE = 4096
 
 
 def check_ratios(ratios, n):
@@ -73,6 +75,9 @@ class ConvexSampler:
     ----------
     latents : ndarray of shape (n_rows, n_latents)
     columns : ndarray of int of shape (n_rows,)
+    sound : ndarray of bool of shape (n_rows,), default=None
+        Rows that a linear layer gives their class. Lemma 1 is about these, and these alone are
+        combined, as long as a class has `n_combine` of them. None means all.
     n_combine : int, default=2
     ratios : {"uniform", "dirichlet"} or array-like of shape (n_combine,), default="uniform"
         "uniform" is 1/n for each (3.4); "dirichlet" draws them uniformly from the simplex.
@@ -95,7 +100,9 @@ class ConvexSampler:
     array([[1.]])
     """
 
-    def __init__(self, latents, columns, *, n_combine=2, ratios="uniform", matched=False):
+    def __init__(
+        self, latents, columns, *, sound=None, n_combine=2, ratios="uniform", matched=False
+    ):
         self.pool, self.n_combine, self.matched = latents, n_combine, matched
         if isinstance(ratios, str):
             self.ratios = np.full(n_combine, 1 / n_combine) if ratios == "uniform" else None
@@ -106,9 +113,16 @@ class ConvexSampler:
                     f"ratios has shape {self.ratios.shape}; give 'uniform', 'dirichlet', or one "
                     f"list of {n_combine}, and combine() for named images."
                 )
-        self.members = {column: np.flatnonzero(columns == column) for column in np.unique(columns)}
-        n_classes = int(columns.max()) + 1
-        self.means = class_means(latents, columns, n_classes) if matched else None
+        self.members = {}
+        for column in np.unique(columns):
+            of_class = np.flatnonzero(columns == column)
+            those_sound = of_class if sound is None else of_class[sound[of_class]]
+            self.members[column] = those_sound if len(those_sound) >= n_combine else of_class
+        if matched:
+            self.means = {
+                column: latents[rows].mean(0, dtype=np.float64)
+                for column, rows in self.members.items()
+            }
 
     def check_class(self, column, label):
         """Raise ValueError, which names the class, unless it has enough rows."""
@@ -128,7 +142,7 @@ class ConvexSampler:
         sources, ratios = self.recipes(numbers, columns)
         combined = (ratios[:, :, None] * self.pool[sources]).sum(1)
         if self.matched:
-            means = self.means[columns]
+            means = np.stack([self.means[column] for column in columns])
             spread = np.sqrt(np.square(ratios).sum(1, keepdims=True))
             combined = means + (combined - means) / spread
         return combined
@@ -242,3 +256,59 @@ class _Mixture:
 def default_mixture():
     """The mixture behind ``sampler="gmm"``."""
     return GaussianMixture(3, reg_covar=1e-3)
+
+
+def make_sampler(sampler, latents, columns, *, head, n_combine, ratios, seed):
+    """The sampler of a name.
+
+    Parameters
+    ----------
+    sampler : {"convex", "convex_matched", "gmm", "flow"} or GaussianMixture
+    latents : ndarray of shape (n_rows, n_latents)
+    columns : ndarray of int of shape (n_rows,)
+    head : torch.nn.Linear
+        Latents to class scores: it says which rows are combined.
+    n_combine, ratios
+        As of `ConvexSampler`.
+    seed : int
+
+    Returns
+    -------
+    sampler : ConvexSampler, MixtureSampler or FlowSampler
+
+    Raises
+    ------
+    ValueError
+        For bad ratios, and for latents that are too few or too short for a flow.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from skinvert.models.latent_samplers import make_sampler
+    >>> sampler = make_sampler("convex", np.ones((4, 2)), np.array([0, 0, 1, 1]),
+    ...     head=torch.nn.Linear(2, 2), n_combine=2, ratios="uniform", seed=0)
+    >>> sampler.ratios
+    array([0.5, 0.5])
+    """
+    if isinstance(sampler, str) and sampler in ("convex", "convex_matched"):
+        weight, bias = (part.detach().cpu().double().numpy() for part in (head.weight, head.bias))
+        said = np.concatenate([(part @ weight.T + bias).argmax(1) for part in _parts(latents)])
+        return ConvexSampler(
+            latents,
+            columns,
+            sound=said == columns,
+            n_combine=n_combine,
+            ratios=ratios,
+            matched=sampler == "convex_matched",
+        )
+    if isinstance(sampler, str) and sampler == "flow":
+        return FlowSampler(latents, columns, seed=seed)
+    mixture = default_mixture() if isinstance(sampler, str) else sampler
+    with pinned_threads(1):
+        return MixtureSampler(latents, columns, mixture, seed=seed)
+
+
+def _parts(latents):
+    """Blocks of rows in double precision, which all rows at once would fill memory with."""
+    for first in range(0, len(latents), _ROWS_AT_ONCE):
+        yield latents[first : first + _ROWS_AT_ONCE].astype(np.float64)

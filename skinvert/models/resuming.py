@@ -25,10 +25,12 @@ class Resume(Callback):
     path : str or Path
     fingerprint : str
         Hash of everything that the training depends on.
+    companion : object with ``state_dict`` and ``load_state_dict``, default=None
+        What is trained beside the net.
     """
 
-    def __init__(self, path, fingerprint):
-        self.path, self.fingerprint = Path(path), fingerprint
+    def __init__(self, path, fingerprint, companion=None):
+        self.path, self.fingerprint, self.companion = Path(path), fingerprint, companion
 
     def on_train_begin(self, net, **_):
         self.n_epochs_ = net.max_epochs
@@ -37,6 +39,8 @@ class Resume(Callback):
             return
         net.module_.load_state_dict(stored["module"])
         net.optimizer_.load_state_dict(stored["optimizer"])
+        if self.companion is not None:
+            self.companion.load_state_dict(stored["companion"])
         net.history = History(json.loads(stored["history"]))
         # skorch runs so many epochs more.
         net.max_epochs = self.n_epochs_ - len(net.history)
@@ -49,6 +53,8 @@ class Resume(Callback):
             "optimizer": net.optimizer_.state_dict(),
             "history": json.dumps(net.history.to_list(), default=float),
         }
+        if self.companion is not None:
+            state["companion"] = self.companion.state_dict()
         torch.save(state, stream)
         write_atomically(self.path, stream.getvalue())
 

@@ -23,7 +23,7 @@ def make(pool, weights, threshold=0.0, bias=0.0):
 
     def decode(latents):
         # The second axis decides how sure the classifier of images is.
-        return latents, torch.stack([latents[:, 1], -latents[:, 1]], 1)
+        return latents, torch.stack([latents[:, 1], -latents[:, 1]], 1).softmax(1)
 
     thresholds = np.full(2, threshold)
     return ClassTrials(np.asarray(weights), ConvexSampler(*pool), head, decode, thresholds, 500)

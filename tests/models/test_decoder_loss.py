@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from skinvert.models.adversary import Adversary
 from skinvert.models.decoder_loss import DecoderLoss
 from skinvert.models.frozen import FrozenClassifier
 from skinvert.models.latents import LatentEncoder
@@ -57,6 +58,24 @@ def test_every_term_is_what_it_says(encoder, data):
     torch.testing.assert_close(
         total, sum(w * v for w, v in zip((3, 5, 7, 11, 13), expected.values(), strict=True))
     )
+
+
+def test_a_critic_has_its_say(encoder, data):
+    latents, images, columns = (torch.from_numpy(value[:9]) for value in data)
+    adversary = Adversary((1, 8, 8))
+    loss = DecoderLoss(
+        encoder,
+        scale=torch.tensor(2.0),
+        mae_weight=0.0,
+        ssim_weight=0.0,
+        adversarial_weight=3.0,
+        adversary=adversary,
+    )
+    before = loss(images, images, columns, latents)
+    torch.testing.assert_close(before, 3 * adversary.doubt(images / 2))
+    for _ in range(5):
+        loss.teach_adversary(1 - images, images)
+    assert loss(images, images, columns, latents) < before, "it has seen that these are real"
 
 
 def test_a_perfect_decoder_has_no_error(encoder, data):

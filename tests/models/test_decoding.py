@@ -32,7 +32,7 @@ def data(encoder, digits):
     return latents, X.reshape(-1, 1, 8, 8), y.astype(np.int64)
 
 
-def trained(encoder, data, rows=None, schedule=SHORT, **settings):
+def trained(encoder, data, rows=None, schedule=SHORT, adversarial_weight=0.0, **settings):
     latents, images, columns = data
     decoder, scale = make_decoder(
         None, latents.shape[1], images.reshape(len(images), -1), image_shape=(1, 8, 8), width=4
@@ -43,6 +43,7 @@ def trained(encoder, data, rows=None, schedule=SHORT, **settings):
         "perceptual_weight": 1.0,
         "class_weight": 0.1,
         "cycle_weight": 0.1,
+        "adversarial_weight": adversarial_weight,
     }
     history = train_decoder(
         decoder,
@@ -106,6 +107,15 @@ def test_errors_fall(encoder, data):
     assert set(history) == {"decoder_loss", "mae", "ssim", "perceptual", "cross_entropy", "cycle"}
     assert history["decoder_loss"][-1] < 0.6 * history["decoder_loss"][0]
     assert history["mae"][-1] < history["mae"][0]
+
+
+def test_a_critic_teaches_the_decoder(encoder, data):
+    plain, _ = trained(encoder, data)
+    taught, history = trained(encoder, data, adversarial_weight=0.5)
+    assert "adversarial" in history
+    assert not torch.equal(weights_of(plain), weights_of(taught))
+    again, _ = trained(encoder, data, adversarial_weight=0.5)
+    assert torch.equal(weights_of(taught), weights_of(again))
 
 
 def test_training_is_repeated_bit_for_bit(encoder, data, global_rng_untouched):
@@ -175,22 +185,23 @@ def interrupt_after(monkeypatch, n_epochs):
     monkeypatch.setattr(resuming.Resume, "on_epoch_end", stop)
 
 
-@pytest.mark.parametrize("n_epochs", [1, 3, 4])
+@pytest.mark.parametrize(("n_epochs", "adversarial_weight"), [(1, 0.0), (3, 0.1), (4, 0.0)])
 def test_interrupted_training_ends_with_the_same_bits(
-    n_epochs, encoder, data, tmp_path, monkeypatch
+    n_epochs, adversarial_weight, encoder, data, tmp_path, monkeypatch
 ):
-    whole, whole_history = trained(encoder, data)
+    settings = {"adversarial_weight": adversarial_weight}
+    whole, whole_history = trained(encoder, data, **settings)
     path = tmp_path / "decoder.pt"
     with monkeypatch.context() as patched:
         interrupt_after(patched, n_epochs)
         with pytest.raises(Stop):
-            trained(encoder, data, checkpoint=path)
-    resumed, history = trained(encoder, data, checkpoint=path)
+            trained(encoder, data, checkpoint=path, **settings)
+    resumed, history = trained(encoder, data, checkpoint=path, **settings)
     assert torch.equal(weights_of(whole), weights_of(resumed))
     for name, values in whole_history.items():
         np.testing.assert_array_equal(values, history[name])
     # A third call finds everything done.
-    done, _ = trained(encoder, data, checkpoint=path)
+    done, _ = trained(encoder, data, checkpoint=path, **settings)
     assert torch.equal(weights_of(whole), weights_of(done))
 
 

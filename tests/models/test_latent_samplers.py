@@ -78,6 +78,20 @@ def test_matched_combinations_keep_the_spread(pool, ratios, n_combine):
     assert spread(rows) == pytest.approx(spread(of_class), rel=0.08)
 
 
+@pytest.mark.parametrize("matched", [False, True])
+def test_rows_that_are_not_sound_are_left_out(pool, matched):
+    sound = np.arange(len(pool[0])) % 3 > 0
+    sampler = ConvexSampler(*pool, sound=sound, matched=matched)
+    alone = ConvexSampler(pool[0][sound], pool[1][sound], matched=matched)
+    np.testing.assert_allclose(drawn(sampler, n=50), drawn(alone, n=50))
+
+
+def test_a_class_without_enough_sound_rows_is_combined_of_all(pool):
+    sound = np.arange(len(pool[0])) == np.flatnonzero(pool[1] == 1)[0]
+    sampler = ConvexSampler(*pool, sound=sound)
+    np.testing.assert_allclose(drawn(sampler, 1, 50), drawn(ConvexSampler(*pool), 1, 50))
+
+
 def test_dirichlet_ratios_are_uniform_on_the_simplex(pool):
     sampler = ConvexSampler(*pool, ratios="dirichlet")
     _, ratios = sampler.recipes(sampler.numbers(RowNoise(range(2000))), np.zeros(2000, dtype=int))

