@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from skinvert import InputOptimizationGenerator
+from skinvert import DeepInversion, ImagineSynthesizer, InputOptimizationGenerator
 from skinvert.inversion.coordinates import PixelLogit
 from skinvert.inversion.parzen import ManifoldParzen
 
@@ -13,6 +13,8 @@ EXPECTED_FAILURES = {}
 GENERATORS = [
     InputOptimizationGenerator(device="cpu"),
     InputOptimizationGenerator(prior="mean", init="noise", n_steps=2, device="cpu"),
+    DeepInversion(n_steps=2, device="cpu"),
+    ImagineSynthesizer(n_steps=(2, 2), device="cpu"),
 ]
 HELPERS = [ManifoldParzen(), PixelLogit()]
 

@@ -33,8 +33,9 @@ class FrozenClassifier(nn.Module):
         What the network takes of one image: (C, H, W), (H, W) or (n_features,).
     outputs : {"logits", "probabilities", "scores"}, default="logits"
         What the network returns; see `as_logits`.
-    normalize : tuple (mean, std) or None, default=None
-        Numbers or one value a channel; the network sees ``(image - mean) / std``.
+    normalize : tuple (mean, std), torch.nn.Module or None, default=None
+        Numbers or one value a channel; the network sees ``(image - mean) / std``. A module is a
+        transform with these attributes.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class FrozenClassifier(nn.Module):
             self.network.to(memory_format=torch.channels_last)
         self.input_shape = tuple(input_shape)
         self.outputs = outputs
-        mean, std = (0.0, 1.0) if normalize is None else normalize
+        mean, std = (0.0, 1.0) if normalize is None else _mean_and_std(normalize)
         self.is_normalized = normalize is not None
         self.register_buffer("mean", _per_channel(mean, self.input_shape))
         self.register_buffer("std", _per_channel(std, self.input_shape))
@@ -93,6 +94,18 @@ class FrozenClassifier(nn.Module):
 
     def __getstate__(self):
         return {**super().__getstate__(), "_folded": None}
+
+
+def _mean_and_std(normalize):
+    """Of a pair, or of a transform such as the preset that torchvision's weights bring."""
+    if not isinstance(normalize, nn.Module):
+        return normalize
+    if not hasattr(normalize, "mean") or not hasattr(normalize, "std"):
+        raise ValueError(
+            f"normalize={type(normalize).__name__}() has no mean and std; expected (mean, std), a "
+            "Normalize transform, or weights.transforms() of torchvision."
+        )
+    return normalize.mean, normalize.std
 
 
 def _per_channel(values, input_shape):
