@@ -1,0 +1,236 @@
+"""The part of an estimator that makes images, as a plain torch module and as an ONNX file."""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from skinvert.flows.coupling import CouplingFlow
+from skinvert.flows.square import LeakyReLU, SquareFlow
+from skinvert.shards import write_atomically
+
+__all__ = ["DecoderModule", "FlowModule", "write_onnx"]
+
+_MOST_ERROR = 1e-6  # of a row that is sent there and back, in standard deviations
+
+
+class DecoderModule(nn.Module):
+    """Latents to images: a decoder on the CPU, its values kept in their range.
+
+    Parameters
+    ----------
+    decoder : torch.nn.Module
+        Copied.
+    value_range : tuple (low, high)
+        Of the images; values outside are clipped.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.export import DecoderModule
+    >>> DecoderModule(torch.nn.Linear(3, 4), (0.0, 1.0))(torch.zeros(2, 3)).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, decoder, value_range):
+        super().__init__()
+        self.decoder = copy.deepcopy(decoder).cpu().eval().requires_grad_(False)
+        self.low, self.high = (float(end) for end in value_range)
+
+    def forward(self, latents):
+        """Decode latents.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (n, n_latents)
+            On the CPU.
+
+        Returns
+        -------
+        images : Tensor of shape (n, …)
+            As the decoder gives them.
+        """
+        return self.decoder(latents).clamp(self.low, self.high)
+
+
+class FlowModule(nn.Module):
+    """Latents to rows in the units of the data: the inverse of a trained flow, on the CPU.
+
+    It computes in float64, whatever the latents are.
+
+    Parameters
+    ----------
+    network : FlowNetwork
+        Copied.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from skinvert import InvertibleFlowClassifier
+    >>> from skinvert.export import FlowModule
+    >>> X, y = load_digits(return_X_y=True)
+    >>> flow = InvertibleFlowClassifier(random_state=0).fit(X[:500], y[:500])
+    >>> latents = torch.from_numpy(flow.transform(X[:2]))
+    >>> bool((FlowModule(flow.network_)(latents) - torch.from_numpy(X[:2])).abs().max() < 1e-6)
+    True
+    """
+
+    def __init__(self, network):
+        super().__init__()
+        network = copy.deepcopy(network).cpu().double().eval().requires_grad_(False)
+        self.preprocessing, self.flow = network.preprocessing, network.flow
+        self.register_buffer("means", network.means.detach())
+
+    def forward(self, latents):
+        """Invert the flow.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (n, n_features)
+            On the CPU.
+
+        Returns
+        -------
+        rows : Tensor of shape (n, n_features)
+            Of the dtype of the latents.
+        """
+        z = latents.double()
+        if self.flow.conditional:
+            distances = (z[:, None] - self.means).square().sum(2)
+            columns = distances.argmin(1)
+            invert = _coupling_rows if isinstance(self.flow, CouplingFlow) else _rows_by_class
+            v = invert(self.flow, z - self.means[columns], columns)
+        else:
+            v = self.flow.inverse(z)
+        return self.preprocessing.inverse(v).to(latents.dtype)
+
+
+def _rows_by_class(flow, z, columns):
+    v = torch.empty_like(z)
+    for column in columns.unique().tolist():
+        rows = torch.nonzero(columns == column)[:, 0]
+        v[rows] = flow.inverse(z[rows], column)
+    return v
+
+
+def _coupling_rows(flow, z, columns):
+    """`CouplingFlow.inverse` for rows of many classes, as a graph that holds for all of them."""
+    classes = torch.arange(flow.n_classes)
+    onehot = (columns[:, None] == classes).to(z.dtype)
+    leading, rest = z.tensor_split([flow.n_leading], dim=1)
+    for block in reversed(flow.couplings):
+        leading = block.inverse(leading, onehot)
+    white = torch.cat([leading, rest], dim=1)
+    v = torch.zeros_like(z)
+    for column in range(flow.n_classes):
+        v = torch.where((columns == column)[:, None], flow.whitening.inverse(white, column), v)
+    return v
+
+
+class _SolvedFlow(nn.Module):
+    """A `SquareFlow` whose layers are inverted once and for all: ONNX has no solver."""
+
+    conditional = False
+
+    def __init__(self, flow):
+        super().__init__()
+        self.slopes = []
+        for index, layer in enumerate(reversed(flow.layers)):
+            is_bend = isinstance(layer, LeakyReLU)
+            self.slopes.append(layer.slope if is_bend else None)
+            if not is_bend:
+                eye = torch.eye(len(layer.bias), dtype=layer.bias.dtype)
+                self.register_buffer(f"matrix_{index}", layer.inverse(eye + layer.bias))
+                self.register_buffer(f"bias_{index}", layer.bias.detach())
+
+    def inverse(self, z):
+        """Inputs (n, n_features) of outputs."""
+        for index, slope in enumerate(self.slopes):
+            if slope is None:
+                z = (z - getattr(self, f"bias_{index}")) @ getattr(self, f"matrix_{index}")
+            else:
+                z = torch.where(z < 0, z / slope, z)
+        return z
+
+
+def _for_onnx(module):
+    """The module with operators that ONNX has, or an error that says why there is none."""
+    flow = getattr(module, "flow", None)
+    if flow is None or isinstance(flow, CouplingFlow):
+        return module
+    if not isinstance(flow, SquareFlow):
+        raise ValueError(
+            "architecture='sliced' inverts the distribution function of a mixture by Newton's "
+            "method, coordinate by coordinate in float64, for which ONNX has no operators. Use "
+            "to_torch(), or export 'square' or 'coupling' flows."
+        )
+    solved = copy.deepcopy(module)
+    solved.flow = _SolvedFlow(flow)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(64, module.means.shape[1], generator=generator, dtype=torch.float64)
+    error = float((solved.flow.inverse(flow(rows)[0]) - rows).abs().max())
+    if not error <= _MOST_ERROR:
+        raise ValueError(
+            f"the layers of the flow are so nearly singular that rows come back from it with an "
+            f"error of {error:.2g} standard deviations (diagnose says more). Train with "
+            "objective='mle', or set linear='bounded'."
+        )
+    return solved
+
+
+def write_onnx(module, n_latents, path):
+    """Write a module of latents as an ONNX file, for any number of rows.
+
+    Parameters
+    ----------
+    module : DecoderModule or FlowModule
+        Left as it is.
+    n_latents : int
+        Length of a latent.
+    path : str or Path
+        Written in full or not at all.
+
+    Returns
+    -------
+    path : Path
+        Its input is ``latents`` (n, n_latents), its output ``images``: float64 of flows, whose
+        classes lie far apart among the latents, float32 of decoders.
+
+    Raises
+    ------
+    ImportError
+        If the packages onnx and onnxscript are not installed.
+    ValueError
+        If ONNX has no operators for the flow ("sliced"), or its layers are nearly singular.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.export import DecoderModule, write_onnx
+    >>> module = DecoderModule(torch.nn.Linear(3, 4), (0.0, 1.0))
+    >>> write_onnx(module, 3, "decoder.onnx").name  # doctest: +SKIP
+    'decoder.onnx'
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"export_onnx needs the packages onnx and onnxscript ({error}); install them with "
+            "pip install 'skinvert[onnx]'."
+        ) from None
+    dtype = torch.float64 if isinstance(module, FlowModule) else torch.float32
+    program = torch.onnx.export(
+        _for_onnx(module).eval(),
+        (torch.zeros(2, n_latents, dtype=dtype),),
+        input_names=["latents"],
+        output_names=["images"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        dynamo=True,
+        verbose=False,
+    )
+    path = Path(path)
+    write_atomically(path, program.model_proto.SerializeToString())
+    return path
