@@ -52,6 +52,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skinvert",),
     "reference_url": {"skinvert": None},
     "download_all_examples": False,
+    "parallel": 2,
     "show_memory": False,
 }
 

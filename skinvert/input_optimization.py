@@ -60,18 +60,19 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         squares.
     classes : array-like of shape (n_classes,), default=None
         Names of a module's outputs, in their order; ``0, 1, …`` if None.
-    normalize : tuple (mean, std), default=None
-        What a trained network expects of its input, numbers or one value a channel. `generate`
+    normalize : tuple (mean, std) or torch.nn.Module, default=None
+        What a trained network expects of its input, numbers or one value a channel, or the
+        transform that says so: ``weights.transforms()`` of torchvision, whose resizing is left to
+        you. `generate`
         stays in the units of X.
     outputs : {"auto", "logits", "probabilities"}, default="auto"
         What a network returns. "auto" takes rows that sum to one for probabilities.
-    prior : {"parzen", "gaussian", "mean", "class_means"}, density estimator or None
+    prior : {"parzen", "gaussian", "mean", "class_means"}, estimator or None, default="parzen"
         The density :math:`p(x)`: thin Gaussians along the data (`ManifoldParzen` on principal
         components of the pixels' logits), one Gaussian, the distance to the mean image (the
         paper), the distance to the mean image of each class (which needs labels), or any
         ``GaussianMixture``, ``KernelDensity``, ``ManifoldParzen`` or ``PCA``, alone or in a
-        Pipeline; unfitted ones are fitted on X. None leaves it out. By default "parzen". Read by
-        `fit`.
+        Pipeline; unfitted ones are fitted on X. None leaves it out. Read by `fit`.
     prior_weight : float, default=0.003
         The paper's λ. Against a distance it depends on `prior_scale`; against a density, 1 is
         Bayes' rule, and smaller values trust the classifier more.
@@ -83,9 +84,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "norm" it leaves nothing but the mean image. Read by `fit`.
     objective : {"cross_entropy", "logit", "margin"}, Term or Objective, default="cross_entropy"
         The surrogate loss L, to which terms may be added: ``CrossEntropy() + TotalVariation(0.1)``.
-    init : {"prior", "noise", "mean", "zeros"} or array-like, default="prior"
+    init : {"prior", "noise", "mean", "zeros"} or array-like of any shape, default="prior"
         Where rows start. "prior" draws and resamples; all others optimise, from the
-        parameterization's own noise, the mean image, zeros, or given images (one, or one a row).
+        parameterization's own noise, the mean image, zeros, or given images: one of shape
+        (n_features,) or one a row, or as `fit` takes images.
     n_candidates : int, default=256
         Draws of the prior among which each row chooses; ``init="prior"`` only.
     noise_scale : float, default=1.0
@@ -177,7 +179,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "classifier": "no_validation",
         "image_shape": [tuple, list, None],
         "classes": ["array-like", None],
-        "normalize": [tuple, list, None],
+        "normalize": [tuple, list, torch.nn.Module, None],
         "outputs": [StrOptions({"auto", "logits", "probabilities"})],
         "prior": [
             StrOptions({"parzen", "gaussian", "mean", "class_means"}),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -342,7 +342,7 @@ def _nearest_distance_ratio(bench, rows, against):
 
 
 _ANY, _SHARE = (-np.inf, np.inf), (0.0, 1.0)
-_DISTANCE = {"needs": "features", "better": "lower"}
+_DISTANCE: dict[str, Any] = {"needs": "features", "better": "lower"}
 FIGURES = {
     "judge_accuracy": Figure(_judge_accuracy, "test", "share", "judge"),
     "judge_confidence": Figure(_judge_confidence, "test", "confidence", "probabilities"),

@@ -103,6 +103,7 @@ def frechet_distance_at_infinity(features, real_features, *, n_points=15, random
     features : array-like of shape (n, n_features)
         Of generated images; several times as many rows as features.
     real_features : array-like of shape (m, n_features)
+        Of real images, from the same extractor.
     n_points : int, default=15
         Subset sizes, evenly from a quarter of the rows to all.
     random_state : int, default=0
@@ -167,6 +168,7 @@ def kernel_distance(
     features : array-like of shape (n, n_features)
         Of generated images.
     real_features : array-like of shape (m, n_features)
+        Of real images, from the same extractor.
     subset_size : int or None, default=None
         None uses every pair of rows once, and the jackknife for the error. A number takes the
         mean over random subsets of that size, as published tables do.
@@ -336,7 +338,9 @@ def mind(features, real_features, *, n_projections=1000, random_state=0):
     features : array-like of shape (n, n_features)
         Of generated images.
     real_features : array-like of shape (m, n_features)
+        Of real images, from the same extractor.
     n_projections : int, default=1000
+        Random directions that are averaged over.
     random_state : int, default=0
         Seed of the directions.
 

@@ -15,7 +15,9 @@ def relative_diversity(X_generated, y_generated, X, y):
     Parameters
     ----------
     X_generated : array-like of shape (n_generated, n_features), or images
+        Generated rows.
     y_generated : array-like of shape (n_generated,)
+        Labels that were asked for.
     X : array-like of shape (n_samples, n_features), or images
         Real rows.
     y : array-like of shape (n_samples,)

@@ -58,6 +58,7 @@ def evaluate(
     X_train : array-like of shape (n_train, n_features), or images, default=None
         What the generator was fitted on. Memorisation cannot be measured without it.
     y_train : array-like of shape (n_train,), default=None
+        Labels of `X_train`.
     extractor : fitted transformer, default=None
         What gives the features of all distances. None takes the judge, where it has ``transform``.
     cas_judge : scikit-learn classifier, default=None
@@ -164,8 +165,14 @@ def compare(estimators, X_test, y_test, *, metrics="all", **arguments):
     ----------
     estimators : dict of str to generator
         Fitted, as `evaluate` takes them.
-    X_test, y_test, metrics, **arguments
-        As of `evaluate`.
+    X_test : array-like of shape (n, n_features), or images (n, H, W) or (n, C, H, W)
+        Real rows that none of them ever saw.
+    y_test : array-like of shape (n,)
+        At least two rows of each class.
+    metrics : "all" or list of str, default="all"
+        Names of the table of `evaluate`.
+    **arguments
+        As of `evaluate`; `judge` is required.
 
     Returns
     -------
@@ -390,10 +397,22 @@ class Evaluation(Bunch):
     generation_seconds : float
     notes : list of str
         What could not be had, and why, and whether floors come from fewer rows.
+
+    Examples
+    --------
+    >>> from skinvert.metrics import Evaluation
+    >>> Evaluation(figures={}, n_generated=10, n_test=20, generation_seconds=0.0, notes=[]).n_test
+    20
     """
 
     def to_frame(self):
-        """The figures as a pandas DataFrame, a row each."""
+        """The figures as a table.
+
+        Returns
+        -------
+        frame : DataFrame
+            A row for each figure; needs pandas.
+        """
         import pandas as pd
 
         frame = pd.DataFrame(self.figures.values(), columns=Measured._fields)
@@ -425,10 +444,23 @@ class Comparison(Bunch):
     """What `compare` found: an `Evaluation` for each name; prints as one table.
 
     Each cell is a value and half of its 95 % interval.
+
+    Examples
+    --------
+    >>> from skinvert.metrics import Comparison, Evaluation
+    >>> found = Evaluation(figures={}, n_generated=10, n_test=20, generation_seconds=0.0, notes=[])
+    >>> list(Comparison(mine=found))
+    ['mine']
     """
 
     def to_frame(self):
-        """All figures as a pandas DataFrame, a row for each generator and figure."""
+        """All figures as one table.
+
+        Returns
+        -------
+        frame : DataFrame
+            A row for each generator and figure; needs pandas.
+        """
         import pandas as pd
 
         frames = {name: evaluation.to_frame() for name, evaluation in self.items()}

@@ -165,17 +165,45 @@ class NeutralJudge(
         return self
 
     def predict(self, X):
-        """Labels of rows (n, n_features) or images, as an array of shape (n,)."""
+        """Labels of rows or images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images as `fit` takes them
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+        """
         columns = self._logits(X).argmax(1)
         return self.classes_[columns]
 
     def predict_proba(self, X):
-        """Probabilities (n, n_classes) of rows or images, columns as ``classes_``."""
+        """Class probabilities of rows or images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images as `fit` takes them
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            Columns as ``classes_``.
+        """
         logits = torch.from_numpy(self._logits(X).astype(np.float64))
         return logits.softmax(1).numpy()
 
     def transform(self, X):
-        """Standardised features (n, 128) of rows or images, float32."""
+        """Standardised features of rows or images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images as `fit` takes them
+
+        Returns
+        -------
+        features : ndarray of shape (n, 128), float32
+        """
         check_is_fitted(self)
         return self._hidden(self._checked(X)) / self.feature_scale_
 
@@ -257,6 +285,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     batch_size : int, default=64
         Rows that go through the module together; batches are padded to this size.
     device : str, default="auto"
+        "auto" is cuda, then mps, then cpu.
 
     Attributes
     ----------
@@ -320,7 +349,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ----------
         X : array-like of shape (n, n_features), or images (n, H, W) or (n, C, H, W)
             At least two rows.
-        y : None
+        y : None, default=None
             Ignored.
 
         Returns
@@ -358,7 +387,16 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self
 
     def transform(self, X):
-        """Features (n, n_components or fewer) of rows or images, float32."""
+        """Features of rows or images, scaled and projected.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images as `fit` takes them
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_components or fewer), float32
+        """
         check_is_fitted(self)
         rows = validate_data(self, flatten_images(X)[0], dtype=np.float32, order="C", reset=False)
         features = self._layer_features(rows) / self.feature_scale_
@@ -414,8 +452,14 @@ class InceptionFeatures(ModuleFeatures):
         Inferred for 3-D and 4-D X and for one-channel squares. One or three channels.
     value_range : tuple (low, high), default=(0.0, 1.0)
         Values of black and of full intensity in X.
-    n_components, standardize, batch_size, device
-        As of `ModuleFeatures`; `batch_size` is 16 by default.
+    n_components : int or None, default=128
+        As of `ModuleFeatures`, like the three that follow.
+    standardize : bool, default=True
+        Divide each feature by its standard deviation, before the projection.
+    batch_size : int, default=16
+        Images that go through the network together.
+    device : str, default="auto"
+        "auto" is cuda, then mps, then cpu.
 
     Attributes
     ----------

@@ -64,7 +64,9 @@ def judge_confidence(judge, X_generated, y_generated):
     judge : fitted classifier
         With ``predict_proba`` and ``classes_``; as for `judge_accuracy`.
     X_generated : array-like of shape (n_generated, n_features), or images
+        Generated rows.
     y_generated : array-like of shape (n_generated,)
+        Labels that were asked for.
 
     Returns
     -------
@@ -103,6 +105,7 @@ def classification_accuracy_score(X_generated, y_generated, X, y, *, judge=None,
     Parameters
     ----------
     X_generated : array-like of shape (n_generated, n_features), or images
+        Generated rows.
     y_generated : array-like of shape (n_generated,)
         Labels that were asked for.
     X : array-like of shape (n_samples, n_features), or images

@@ -16,13 +16,17 @@ _SPARE = 4  # neighbours beyond those asked for, that ties and rounding may have
 
 
 def authenticity(X_generated, X_train):
-    """Share of generated rows that are farther from their nearest training row than that row is
-    from its own nearest neighbour.
+    """Share of generated rows that are no near copies of training rows.
+
+    A row counts if it is farther from its nearest training row than that row is from its own
+    nearest neighbour.
 
     Parameters
     ----------
     X_generated : array-like of shape (n_generated, n_features), or images
+        Generated rows.
     X_train : array-like of shape (n_samples, n_features), or images
+        What the generator learned from.
 
     Returns
     -------
@@ -66,6 +70,7 @@ def nearest_distance_ratio(X_generated, X_train, X_test):
     Parameters
     ----------
     X_generated : array-like of shape (n_generated, n_features), or images
+        Generated rows.
     X_train : array-like of shape (n_samples, n_features), or images
         What the generator learned from.
     X_test : array-like of shape (n_test, n_features), or images
@@ -114,7 +119,9 @@ def closest_matches(X_generated, X_train, *, image_shape=None, extractor=None, k
     Parameters
     ----------
     X_generated : array-like of shape (n_generated, n_features), (n, H, W) or (n, C, H, W)
+        Generated rows.
     X_train : array-like of shape (n_samples, n_features), (n, H, W) or (n, C, H, W)
+        What the generator learned from.
     image_shape : tuple (H, W) or (C, H, W), or None, default=None
         For SSIM, which is left out where rows are no images: where None infers no shape.
     extractor : fitted transformer, callable or None, default=None

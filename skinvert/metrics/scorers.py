@@ -31,6 +31,7 @@ def make_generator_scorer(
     cas_judge : scikit-learn classifier, default=None
         As of `evaluate`; logistic regression is much cheaper than the network that None trains.
     random_state : int, default=0
+        Seed of the images: all settings of a search start from the same noise.
 
     Returns
     -------

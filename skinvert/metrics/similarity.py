@@ -22,6 +22,7 @@ def ssim(X, Y, *, image_shape=None, data_range=1.0, window=11):
     Parameters
     ----------
     X, Y : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+        Images to compare, row by row.
     image_shape : tuple (H, W) or (C, H, W), or None, default=None
         None infers square one-channel images from rows, and anything from image arrays.
     data_range : float, default=1.0
@@ -58,9 +59,13 @@ def ms_ssim(X, Y, *, image_shape=None, data_range=1.0, window=11, scale_weights=
     Parameters
     ----------
     X, Y : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+        Images to compare, row by row.
     image_shape : tuple (H, W) or (C, H, W), or None, default=None
+        None infers square one-channel images from rows, and anything from image arrays.
     data_range : float, default=1.0
+        Largest possible value less the smallest; 255 for bytes.
     window : int, default=11
+        Odd side of the Gaussian window (sigma 1.5) in pixels.
     scale_weights : tuple of float or None, default=None
         Exponents, finest scale first. None is the published five, which need 176 pixels on the
         smaller side; n of them need ``window * 2 ** (n - 1)``.
@@ -101,6 +106,7 @@ def psnr(X, Y, *, data_range=1.0):
     Parameters
     ----------
     X, Y : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+        Images to compare, row by row.
     data_range : float, default=1.0
         Largest possible value less the smallest.
 
@@ -137,6 +143,7 @@ def lpips(X, Y, *, image_shape=None, net="alex"):
     X, Y : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
         Values in [0, 1]; grey images are repeated to three channels.
     image_shape : tuple (H, W) or (C, H, W), or None, default=None
+        None infers square one-channel images from rows, and anything from image arrays.
     net : {"alex", "vgg", "squeeze"}, default="alex"
         The backbone. "alex" needs 31 pixels a side, "squeeze" 17, "vgg" 16.
 
