@@ -2,6 +2,7 @@
 
 import copy
 import secrets
+import warnings
 from importlib import metadata
 
 import numpy as np
@@ -103,6 +104,7 @@ class GeneratorMixin:
         Sets ``classifier_``, ``classes_``, ``history_`` and, for a student,
         ``surrogate_fidelity_``; `training` goes to `prepare_classifier`.
         """
+        self._warn_of_range(rows)
         prepared = prepare_classifier(
             self.classifier,
             rows,
@@ -118,8 +120,20 @@ class GeneratorMixin:
         )
         self.classifier_, self.classes_ = prepared.frozen, prepared.classes
         self.history_ = dict(prepared.history)
+        vars(self).pop("surrogate_fidelity_", None)  # of an earlier fit
         if prepared.fidelity is not None:
             self.surrogate_fidelity_ = prepared.fidelity
+
+    def _warn_of_range(self, rows):
+        """Nothing is rescaled silently, so that bytes fed to a network deserve a word."""
+        largest = float(np.abs(rows).max())
+        if isinstance(self.classifier, torch.nn.Module) and self.normalize is None and largest > 20:
+            warnings.warn(
+                f"values of X reach {largest:g} and go to the network as they are; most networks "
+                "expect [0, 1] or standardised values. Scale X, or set normalize=(mean, std).",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _learn_class_prior(self, y):
         columns = columns_of(y, self.classes_)

@@ -47,7 +47,6 @@ from skinvert.inversion.statistics import (
 from skinvert.inversion.transforms import RandomAffine, robust_stages
 from skinvert.layout import flatten_images, resolve_image_shape
 from skinvert.models.frozen import FrozenClassifier, freeze
-from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
 
 __all__ = ["DeepInversion"]
@@ -322,23 +321,9 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         self.device_ = resolve_device(self.device)
         rows, y = self._layout_alone(y) if X is None else self._check_fit_data(X, y)
         seed = self._root_seed(self.random_state)
-        prepared = prepare_classifier(
-            self.classifier,
-            rows,
-            y,
-            image_shape=self.image_shape_,
-            trailing_shape=self._trailing_shape,
-            normalize=self.normalize,
-            outputs=self.outputs,
-            classes=self.classes,
-            device=self.device_,
-            seed=seed,
-        )
-        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
-        self.history_ = prepared.history
-        if prepared.fidelity is not None:
+        self._take_classifier(rows, y, seed)
+        if hasattr(self, "surrogate_fidelity_"):
             self._refuse_probes(X, "a student of the classifier has to be trained")
-            self.surrogate_fidelity_ = prepared.fidelity
         if y is None:
             self.class_prior_ = np.full(len(self.classes_), 1 / len(self.classes_))
         else:

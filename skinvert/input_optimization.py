@@ -291,7 +291,6 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self._validate_params()
         rows, y = self._check_fit_data(X, y)
         self.device_ = resolve_device(self.device)
-        self._warn_of_range(rows)
         seed = self._root_seed(self.random_state)
         self._take_classifier(rows, y, seed, adversarial_radius=self.adversarial_radius)
         columns = self._learn_class_prior(y)
@@ -513,17 +512,6 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             UserWarning,
             stacklevel=2,
         )
-
-    def _warn_of_range(self, rows):
-        """Nothing is rescaled silently, so that bytes fed to a network deserve a word."""
-        largest = float(np.abs(rows).max())
-        if isinstance(self.classifier, torch.nn.Module) and self.normalize is None and largest > 20:
-            warnings.warn(
-                f"values of X reach {largest:g} and go to the network as they are; most networks "
-                "expect [0, 1] or standardised values. Scale X, or set normalize=(mean, std).",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def _warn_of_collapse(self, sizes):
         share = float(np.mean(sizes < 1.5))
