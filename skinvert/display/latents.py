@@ -260,7 +260,8 @@ class LatentMapDisplay:
             ax.scatter(*own.T, s=6, color=colours(place % colours.N), label=str(label))
         ax.legend(frameon=False, markerscale=2, bbox_to_anchor=(1, 1), loc="upper left")
         # Neither the place nor the unit of such a map means anything.
-        ax.set(xticks=[], yticks=[], aspect="equal")
+        ax.set(xticks=[], yticks=[])
+        ax.set_aspect("equal", adjustable="datalim")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
