@@ -126,8 +126,11 @@ class GeneratorMixin:
 
     def _warn_of_range(self, rows):
         """Nothing is rescaled silently, so that bytes fed to a network deserve a word."""
-        largest = float(np.abs(rows).max())
-        if isinstance(self.classifier, torch.nn.Module) and self.normalize is None and largest > 20:
+        if not isinstance(self.classifier, torch.nn.Module) or self.normalize is not None:
+            return
+        # Two passes and no copy: rows may lie on a disk.
+        largest = max(float(rows.max()), -float(rows.min()))
+        if largest > 20:
             warnings.warn(
                 f"values of X reach {largest:g} and go to the network as they are; most networks "
                 "expect [0, 1] or standardised values. Scale X, or set normalize=(mean, std).",
