@@ -5,9 +5,11 @@ show the bias in the images generated for them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
@@ -95,8 +97,16 @@ class ClassReport:
 
 
 def explain_class(
-    generator, X, y, label, *, n_images=10, n_neighbours=5, side=None, random_state=None
-):
+    generator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    label: Any,
+    *,
+    n_images: int = 10,
+    n_neighbours: int = 5,
+    side: int | None = None,
+    random_state: int | None = None,
+) -> "ClassReport":
     """Look for what a class means to the classifier that a generator inverts.
 
     Parameters

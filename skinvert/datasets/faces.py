@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
 
 from skinvert.datasets.packing import pack
 
@@ -14,15 +15,15 @@ _SPLITS = {"train": "train", "validation": "valid", "test": "test", "all": "all"
 
 def fetch_celeba(
     *,
-    subset="train",
-    attribute="Male",
-    image_size=64,
-    crop=140,
-    n_images=None,
-    data_home=None,
-    download_if_missing=True,
-    return_X_y=False,
-):
+    subset: str = "train",
+    attribute: str = "Male",
+    image_size: int = 64,
+    crop: int | None = 140,
+    n_images: int | None = None,
+    data_home: str | Path | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """CelebA: 202,599 faces in colour (Liu et al. 2015), labelled by one of forty attributes.
 
     The middle 140 × 140 pixels of the aligned images are scaled to 64 × 64, which is what ReGene,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
 
 from skinvert.datasets.packing import pack
 
@@ -39,12 +40,12 @@ _SYSTEM_PREFIXES = (sys.prefix, "/usr/local", "/usr")
 
 def fetch_mnist(
     *,
-    subset="train",
-    data_home=None,
-    directory=None,
-    download_if_missing=True,
-    return_X_y=False,
-):
+    subset: str = "train",
+    data_home: str | Path | None = None,
+    directory: str | Path | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """MNIST: 60,000 and 10,000 handwritten digits of 28 × 28 pixels (LeCun et al. 1998).
 
     Parameters
@@ -87,12 +88,12 @@ def fetch_mnist(
 
 def fetch_fashion_mnist(
     *,
-    subset="train",
-    data_home=None,
-    directory=None,
-    download_if_missing=True,
-    return_X_y=False,
-):
+    subset: str = "train",
+    data_home: str | Path | None = None,
+    directory: str | Path | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """Fashion-MNIST: 60,000 and 10,000 pieces of clothing of 28 × 28 pixels (Xiao et al. 2017).
 
     Looked for where Debian's package ``dataset-fashion-mnist`` puts it, in
@@ -147,12 +148,12 @@ def fetch_fashion_mnist(
 
 def fetch_cifar10(
     *,
-    subset="train",
-    data_home=None,
-    directory=None,
-    download_if_missing=True,
-    return_X_y=False,
-):
+    subset: str = "train",
+    data_home: str | Path | None = None,
+    directory: str | Path | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Bunch | tuple[np.ndarray, np.ndarray]:
     """CIFAR-10: 50,000 and 10,000 colour photographs of 32 × 32 pixels (Krizhevsky 2009).
 
     Parameters

@@ -26,7 +26,7 @@ _SCIKIT_IMAGE = (
 )
 
 
-def load_reference_images(*, size=None):
+def load_reference_images(*, size: tuple | None = None) -> Bunch:
     """Real pictures without a download: two of scikit-learn, fifteen more of scikit-image.
 
     Where scikit-image is not installed only scikit-learn's ``"china"`` and ``"flower"`` are

@@ -1,5 +1,7 @@
 """Values of the losses along a fit or a generation."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from skinvert.display.asking import generator_of
@@ -42,12 +44,12 @@ class LossCurveDisplay:
     ['cross_entropy', 'prior']
     """
 
-    def __init__(self, *, history, unit="step"):
+    def __init__(self, *, history: dict, unit: str = "step") -> None:
         self.history = history
         self.unit = unit
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> "LossCurveDisplay":
         """Draw the training that ``fit`` has done.
 
         Parameters
@@ -77,7 +79,9 @@ class LossCurveDisplay:
         return cls.from_history(history, unit="epoch", ax=ax)
 
     @classmethod
-    def from_history(cls, history, *, unit="step", ax=None):
+    def from_history(
+        cls, history: dict, *, unit: str = "step", ax: Any = None
+    ) -> "LossCurveDisplay":
         """Draw given values.
 
         Parameters
@@ -108,7 +112,7 @@ class LossCurveDisplay:
             )
         return cls(history=history, unit=unit).plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: Any = None) -> Self:
         """Draw a curve for each term.
 
         Parameters

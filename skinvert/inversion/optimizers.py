@@ -4,6 +4,7 @@ From a common start each rule equals its namesake in `torch.optim`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -83,10 +84,10 @@ class SGD:
     nesterov: bool = False
 
     @property
-    def n_buffers(self):
+    def n_buffers(self) -> Any:
         return 1 if self.momentum else 0
 
-    def update(self, parameter, gradient, buffers, steps, noise):
+    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
         """Move a parameter in place; `steps` counts each row's updates, this one included."""
         if self.momentum:
             (velocity,) = buffers
@@ -111,7 +112,7 @@ class Adam:
     eps: float = 1e-8
     n_buffers = 2
 
-    def update(self, parameter, gradient, buffers, steps, noise):
+    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
         """Move a parameter in place; `steps` counts each row's updates, this one included."""
         mean, square = buffers
         beta1, beta2 = self.betas
@@ -180,7 +181,7 @@ class Langevin:
     noise_scale: float = 1.0
     n_buffers = 0
 
-    def update(self, parameter, gradient, buffers, steps, noise):
+    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
         """Move a parameter in place, with noise from the rows' own generators."""
         _descend(parameter, gradient, self.learning_rate, steps)
         if self.noise_scale:

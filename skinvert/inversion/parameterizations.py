@@ -11,6 +11,7 @@ parameters and never mixes rows: image i depends on the i-th slice of every para
 
 from functools import lru_cache
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,7 +121,7 @@ class Pixels(_Parameterization):
     [0.0, 0.5, 1.0, 1.0]
     """
 
-    def __init__(self, *, init_scale=0.01):
+    def __init__(self, *, init_scale: float = 0.01) -> None:
         self.init_scale = init_scale
 
     def _learn(self, images):
@@ -132,23 +133,23 @@ class Pixels(_Parameterization):
         if images is not None and self.value_range_ is None:
             self.spread_ = float(images.std(correction=0)) or 1.0
 
-    def start(self, noise):
+    def start(self, noise: Any) -> Any:
         """Starting parameters: one tensor of shape (n_slots, C, H, W)."""
         drawn = noise.normal(*self.image_shape_) * (self.init_scale * self.spread_)
         parameters = (drawn + self.center_.to(drawn),)
         self.project(parameters)
         return parameters
 
-    def from_images(self, images):
+    def from_images(self, images: Any) -> Any:
         """Parameters that render to ``images`` (B, C, H, W): a copy of them."""
         return (images.detach().clone(),)
 
-    def render(self, parameters):
+    def render(self, parameters: Any) -> Any:
         """Images of shape (B, C, H, W)."""
         return parameters[0]
 
     @torch.no_grad()
-    def project(self, parameters):
+    def project(self, parameters: Any) -> None:
         """Clamp the parameters to the value range, in place."""
         if self.value_range_ is not None:
             parameters[0].clamp_(*self.value_range_)
@@ -186,7 +187,7 @@ class Pyramid(_Parameterization):
     torch.Size([2, 3, 7, 5])
     """
 
-    def __init__(self, *, n_levels=None, init_scale=0.01):
+    def __init__(self, *, n_levels: int | None = None, init_scale: float = 0.01) -> None:
         self.n_levels = n_levels
         self.init_scale = init_scale
 
@@ -202,14 +203,14 @@ class Pyramid(_Parameterization):
         powers = [2**k for k in reversed(range(min(n_levels, n_halvings + 1)))]
         self.resolutions_ = [(-(-height // power), -(-width // power)) for power in powers]
 
-    def start(self, noise):
+    def start(self, noise: Any) -> Any:
         """Starting layers, coarse to fine, each of shape (n_slots, C, h, w)."""
         n_channels = self.image_shape_[0]
         return tuple(
             noise.normal(n_channels, *size) * self.init_scale for size in self.resolutions_
         )
 
-    def from_images(self, images):
+    def from_images(self, images: Any) -> Any:
         """Parameters that render to ``images`` (B, C, H, W): each layer explains what it can."""
         rest, layers = _unsquash(images.detach(), self.value_range_), []
         for size in self.resolutions_[:-1]:
@@ -217,7 +218,7 @@ class Pyramid(_Parameterization):
             rest = rest - self._resize(layers[-1], size)
         return (*layers, rest)
 
-    def render(self, parameters):
+    def render(self, parameters: Any) -> Any:
         """Images of shape (B, C, H, W) inside the value range."""
         canvas = parameters[-1]
         for layer, size in zip(parameters[:-1], self.resolutions_[:-1], strict=True):
@@ -274,7 +275,7 @@ class Fourier(_Parameterization):
     torch.Size([2, 3, 7, 5])
     """
 
-    def __init__(self, *, decay_power=1.0, init_scale=0.01):
+    def __init__(self, *, decay_power: float = 1.0, init_scale: float = 0.01) -> None:
         self.decay_power = decay_power
         self.init_scale = init_scale
 
@@ -282,18 +283,18 @@ class Fourier(_Parameterization):
         _check_non_negative("decay_power", self.decay_power)
         self._fit_colours(images)
 
-    def start(self, noise):
+    def start(self, noise: Any) -> Any:
         """Starting coefficients: one tensor of shape (n_slots, C, H, W // 2 + 1, 2)."""
         n_channels, height, width = self.image_shape_
         return (noise.normal(n_channels, height, width // 2 + 1, 2) * self.init_scale,)
 
-    def from_images(self, images):
+    def from_images(self, images: Any) -> Any:
         """Coefficients that render to ``images`` (B, C, H, W)."""
         channels = self._channels(_unsquash(images.detach(), self.value_range_))
         spectrum = torch.fft.rfft2(channels, norm="ortho") / self._scale(channels)
         return (torch.view_as_real(spectrum),)
 
-    def render(self, parameters):
+    def render(self, parameters: Any) -> Any:
         """Images of shape (B, C, H, W) inside the value range."""
         (coefficients,) = parameters
         spectrum = torch.view_as_complex(coefficients) * self._scale(coefficients)
@@ -346,7 +347,7 @@ class Phase(_Parameterization):
     torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, *, init_scale=1.0):
+    def __init__(self, *, init_scale: float = 1.0) -> None:
         self.init_scale = init_scale
 
     def _learn(self, images):
@@ -361,18 +362,18 @@ class Phase(_Parameterization):
             self.magnitude_ = torch.fft.rfft2(self._channels(canvas), norm="ortho").abs().mean(0)
         self.magnitude_[:, 0, 0] = 0.0  # the mean colour is color_mean_
 
-    def start(self, noise):
+    def start(self, noise: Any) -> Any:
         """Starting phases in radians: one tensor of shape (n_slots, C, H, W // 2 + 1)."""
         n_channels, height, width = self.image_shape_
         drawn = noise.uniform(n_channels, height, width // 2 + 1)
         return ((drawn * 2 - 1) * (torch.pi * self.init_scale),)
 
-    def from_images(self, images):
+    def from_images(self, images: Any) -> Any:
         """Phases of ``images`` (B, C, H, W); their magnitude is dropped."""
         channels = self._channels(_unsquash(images.detach(), self.value_range_))
         return (torch.fft.rfft2(channels, norm="ortho").angle(),)
 
-    def render(self, parameters):
+    def render(self, parameters: Any) -> Any:
         """Images of shape (B, C, H, W) inside the value range."""
         (angles,) = parameters
         _, height, width = self.image_shape_

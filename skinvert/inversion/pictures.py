@@ -31,7 +31,7 @@ def fit_pictures(pictures, image_shape, name):
     Raises
     ------
     ValueError
-        For other channels than the images', and values that are not finite.
+        For other channels than the images', no pictures, and values that are not finite numbers.
 
     Examples
     --------
@@ -40,7 +40,9 @@ def fit_pictures(pictures, image_shape, name):
     >>> fit_pictures(np.ones((2, 3, 20, 30)), (3, 8, 8), "style").shape
     (2, 192)
     """
-    pictures = np.asarray(pictures, dtype=np.float32)
+    pictures = _real_numbers(pictures, name)
+    if not pictures.size:
+        raise ValueError(f"{name} holds no pictures: it has shape {pictures.shape}.")
     if not np.isfinite(pictures).all():
         raise ValueError(f"{name} holds values that are not finite; remove NaN and infinity.")
     n_channels, height, width = image_shape
@@ -65,6 +67,19 @@ def fit_pictures(pictures, image_shape, name):
             align_corners=False,
         ).numpy()
     return cut.reshape(len(cut), -1)
+
+
+def _real_numbers(pictures, name):
+    try:
+        pictures = np.asarray(pictures)
+        if pictures.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        return pictures.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold pictures as an array of real numbers, got "
+            f"{type(pictures).__name__} ({error})."
+        ) from None
 
 
 def _middle(pictures, height, width):

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ class Target:
     (3, [0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25])
     """
 
-    def __init__(self, units, *, layer=None, position=None):
+    def __init__(
+        self, units: Any, *, layer: str | None = None, position: tuple | None = None
+    ) -> None:
         if isinstance(units, (str, numbers.Number)) or not hasattr(units, "__len__"):
             raise ValueError(
                 f"units must be a sequence with one entry for each image, got {units!r}; for one "
@@ -58,7 +61,7 @@ class Target:
         return target
 
     @classmethod
-    def of_columns(cls, columns):
+    def of_columns(cls, columns: Any) -> "Target":
         """Ask for one class a row.
 
         Parameters
@@ -73,7 +76,7 @@ class Target:
         return cls._of_pairs([((int(column), 1.0),) for column in columns], None, None)
 
     @classmethod
-    def of_weights(cls, weights):
+    def of_weights(cls, weights: np.ndarray) -> "Target":
         """Ask for a mixture of classes a row.
 
         Parameters
@@ -104,7 +107,7 @@ class Target:
         where = "" if self.layer is None else f", layer={self.layer!r}"
         return f"Target(<{len(self)} images>{where})"
 
-    def requests(self):
+    def requests(self) -> list:
         """Tell what each row asks for.
 
         Returns
@@ -114,7 +117,7 @@ class Target:
         """
         return [repr((pairs, self.layer, self.position)).encode() for pairs in self._pairs]
 
-    def matrix(self, n_units):
+    def matrix(self, n_units: int) -> np.ndarray:
         """Weights of the units, rows summing to one.
 
         Parameters

@@ -2,8 +2,10 @@
 
 import time
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
@@ -21,20 +23,20 @@ _LEAST_OF_CLASS = 10
 
 
 def evaluate(
-    estimator,
-    X_test,
-    y_test,
+    estimator: Any,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
     *,
-    judge,
-    n_per_class=100,
-    metrics="all",
-    X_train=None,
-    y_train=None,
-    extractor=None,
-    cas_judge=None,
-    n_bootstrap=200,
-    random_state=0,
-):
+    judge: Any,
+    n_per_class: int = 100,
+    metrics: str | list = "all",
+    X_train: ArrayLike | None = None,
+    y_train: ArrayLike | None = None,
+    extractor: Any = None,
+    cas_judge: Any = None,
+    n_bootstrap: int = 200,
+    random_state: int = 0,
+) -> "Evaluation":
     """Measure a generator on real rows that neither it nor its classifier ever saw.
 
     For each class in `y_test`, `n_per_class` images are generated and compared with the real rows.
@@ -158,7 +160,14 @@ def evaluate(
     return _measure(estimator, bench, metrics)
 
 
-def compare(estimators, X_test, y_test, *, metrics="all", **arguments):
+def compare(
+    estimators: dict,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    *,
+    metrics: str | list = "all",
+    **arguments: Any,
+) -> "Comparison":
     """Measure several generators on the same rows, and print them side by side.
 
     Parameters
@@ -405,7 +414,7 @@ class Evaluation(Bunch):
     20
     """
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """The figures as a table.
 
         Returns
@@ -453,7 +462,7 @@ class Comparison(Bunch):
     ['mine']
     """
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """All figures as one table.
 
         Returns

@@ -5,9 +5,11 @@ Any fitted scikit-learn transformer, a PCA for one, serves as an extractor just 
 
 import copy
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -107,8 +109,14 @@ class NeutralJudge(
     }
 
     def __init__(
-        self, *, image_shape=None, augmentation="auto", random_state=0, device="auto", verbose=0
-    ):
+        self,
+        *,
+        image_shape: tuple | None = None,
+        augmentation: str | None = "auto",
+        random_state: int | np.random.RandomState | None = 0,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None:
         self.image_shape = image_shape
         self.augmentation = augmentation
         self.random_state = random_state
@@ -120,7 +128,7 @@ class NeutralJudge(
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train on real rows.
 
         Parameters
@@ -164,7 +172,7 @@ class NeutralJudge(
         self.feature_scale_ = _floored_spread(self._hidden(rows))
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Labels of rows or images.
 
         Parameters
@@ -178,7 +186,7 @@ class NeutralJudge(
         columns = self._logits(X).argmax(1)
         return self.classes_[columns]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Class probabilities of rows or images.
 
         Parameters
@@ -193,7 +201,7 @@ class NeutralJudge(
         logits = torch.from_numpy(self._logits(X).astype(np.float64))
         return logits.softmax(1).numpy()
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Standardised features of rows or images.
 
         Parameters
@@ -320,15 +328,15 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __init__(
         self,
-        module,
-        layer,
+        module: Any,
+        layer: str,
         *,
-        image_shape=None,
-        n_components=128,
-        standardize=True,
-        batch_size=64,
-        device="auto",
-    ):
+        image_shape: tuple | None = None,
+        n_components: int | None = 128,
+        standardize: bool = True,
+        batch_size: int = 64,
+        device: str = "auto",
+    ) -> None:
         self.module = module
         self.layer = layer
         self.image_shape = image_shape
@@ -342,7 +350,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the scale and the principal axes of the features of real rows.
 
         Parameters
@@ -386,7 +394,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._n_features_out = n_kept
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Features of rows or images, scaled and projected.
 
         Parameters
@@ -490,15 +498,15 @@ class InceptionFeatures(ModuleFeatures):
 
     def __init__(
         self,
-        weights="DEFAULT",
+        weights: str | None = "DEFAULT",
         *,
-        image_shape=None,
-        value_range=(0.0, 1.0),
-        n_components=128,
-        standardize=True,
-        batch_size=16,
-        device="auto",
-    ):
+        image_shape: tuple | None = None,
+        value_range: tuple = (0.0, 1.0),
+        n_components: int | None = 128,
+        standardize: bool = True,
+        batch_size: int = 16,
+        device: str = "auto",
+    ) -> None:
         self.weights = weights
         self.image_shape = image_shape
         self.value_range = value_range

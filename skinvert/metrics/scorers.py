@@ -1,5 +1,8 @@
 """Scorers for searches and cross-validation: a figure of a generator, higher is better."""
 
+from collections.abc import Callable
+from typing import Any
+
 from skinvert.metrics._figures import FIGURES
 from skinvert.metrics.evaluation import check_possible, generated_rows, make_bench
 
@@ -7,14 +10,14 @@ __all__ = ["cas_scorer", "make_generator_scorer"]
 
 
 def make_generator_scorer(
-    metric,
+    metric: str,
     *,
-    judge=None,
-    n_per_class=50,
-    extractor=None,
-    cas_judge=None,
-    random_state=0,
-):
+    judge: Any = None,
+    n_per_class: int = 50,
+    extractor: Any = None,
+    cas_judge: Any = None,
+    random_state: int = 0,
+) -> Callable:
     """Make a scorer ``(estimator, X, y) -> float`` of one figure of `evaluate`.
 
     Parameters

@@ -1,9 +1,11 @@
 """How alike two images are, pair by pair, on numpy arrays."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from skinvert.layout import resolve_image_shape
 from skinvert.metrics._checks import check_pair, check_rows
@@ -16,7 +18,14 @@ _BLOCK = 2**21  # numbers of images held at once
 _BACKBONES = {"alex": ("alexnet", 31), "vgg": ("vgg16", 16), "squeeze": ("squeezenet1_1", 17)}
 
 
-def ssim(X, Y, *, image_shape=None, data_range=1.0, window=11):
+def ssim(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    image_shape: tuple | None = None,
+    data_range: float = 1.0,
+    window: int = 11,
+) -> np.ndarray:
     """Structural similarity of each row of X with the same row of Y.
 
     Parameters
@@ -53,7 +62,15 @@ def ssim(X, Y, *, image_shape=None, data_range=1.0, window=11):
     )
 
 
-def ms_ssim(X, Y, *, image_shape=None, data_range=1.0, window=11, scale_weights=None):
+def ms_ssim(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    image_shape: tuple | None = None,
+    data_range: float = 1.0,
+    window: int = 11,
+    scale_weights: tuple | None = None,
+) -> np.ndarray:
     """Multi-scale structural similarity of each row of X with the same row of Y.
 
     Parameters
@@ -100,7 +117,7 @@ def ms_ssim(X, Y, *, image_shape=None, data_range=1.0, window=11, scale_weights=
     )
 
 
-def psnr(X, Y, *, data_range=1.0):
+def psnr(X: ArrayLike, Y: ArrayLike, *, data_range: float = 1.0) -> np.ndarray:
     """Peak signal-to-noise ratio of each row of X with the same row of Y, in decibels.
 
     Parameters
@@ -132,7 +149,9 @@ def psnr(X, Y, *, data_range=1.0):
     return ratio.numpy()
 
 
-def lpips(X, Y, *, image_shape=None, net="alex"):
+def lpips(
+    X: ArrayLike, Y: ArrayLike, *, image_shape: tuple | None = None, net: str = "alex"
+) -> np.ndarray:
     """Learned perceptual image patch similarity of each row of X with the same row of Y.
 
     It is torchmetrics' implementation, on ImageNet weights that torchvision has downloaded
@@ -234,7 +253,7 @@ def _check_backbone(net):
         )
 
 
-def feature_distance(X, Y, *, extractor):
+def feature_distance(X: ArrayLike, Y: ArrayLike, *, extractor: Any) -> np.ndarray:
     r"""Squared distance of two rows' features, each scaled to unit length.
 
     :math:`\lVert u - v \rVert^2` with :math:`u = f(x) / \lVert f(x) \rVert`. It belongs to its

@@ -1,7 +1,10 @@
 """The small networks that `fit` trains where the user brings no classifier."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 __all__ = ["ConvClassifier", "DenseClassifier", "Standardize", "default_architecture"]
@@ -25,13 +28,13 @@ class Standardize(nn.Module):
     tensor([2.])
     """
 
-    def __init__(self, mean=0.0, scale=1.0):
+    def __init__(self, mean: float | ArrayLike = 0.0, scale: float | ArrayLike = 1.0) -> None:
         super().__init__()
         scale = torch.as_tensor(scale, dtype=torch.float32)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("scale", torch.where(scale > 0, scale, 1.0))
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         return (inputs - self.mean) / self.scale
 
 
@@ -57,7 +60,15 @@ class ConvClassifier(nn.Sequential):
     torch.Size([2, 10])
     """
 
-    def __init__(self, image_shape, n_classes, width=32, n_hidden=128, mean=0.0, scale=1.0):
+    def __init__(
+        self,
+        image_shape: tuple,
+        n_classes: int,
+        width: int = 32,
+        n_hidden: int = 128,
+        mean: float | ArrayLike = 0.0,
+        scale: float | ArrayLike = 1.0,
+    ) -> None:
         channels, height, tall = image_shape
         n_features = 2 * width * (height // 4) * (tall // 4)
         super().__init__(
@@ -94,7 +105,14 @@ class DenseClassifier(nn.Sequential):
     torch.Size([2, 3])
     """
 
-    def __init__(self, n_features, n_classes, n_hidden=128, mean=0.0, scale=1.0):
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        n_hidden: int = 128,
+        mean: float | ArrayLike = 0.0,
+        scale: float | ArrayLike = 1.0,
+    ) -> None:
         super().__init__(
             Standardize(mean, scale),
             nn.Linear(n_features, n_hidden),
@@ -105,7 +123,7 @@ class DenseClassifier(nn.Sequential):
         )
 
 
-def default_architecture(rows, image_shape, n_classes):
+def default_architecture(rows: np.ndarray, image_shape: tuple, n_classes: int) -> tuple[Any, dict]:
     """Class and constructor arguments of the default network for such data.
 
     Parameters

@@ -111,7 +111,9 @@ class CoupledGenerator(nn.Sequential):
     5240841
     """
 
-    def __init__(self, image_shape, width=_PAPER_WIDTH, n_latents=None):
+    def __init__(
+        self, image_shape: tuple, width: int = _PAPER_WIDTH, n_latents: int | None = None
+    ) -> None:
         channels, height, tall = image_shape
         n_in, layers = _trunk(image_shape, width, _MOMENTUM)
         n_table = table_latents(image_shape, width)
@@ -146,7 +148,7 @@ class CoupledDecoder(nn.Sequential):
     torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, n_latents, image_shape, width=_PAPER_WIDTH):
+    def __init__(self, n_latents: int, image_shape: tuple, width: int = _PAPER_WIDTH) -> None:
         channels, height, tall = image_shape
         n_in, layers = _trunk(image_shape, width)
         n_table, n_head = table_latents(image_shape, width), max(width // 8, 1)
@@ -185,7 +187,7 @@ class CoupledEncoder(nn.Sequential):
     torch.Size([2, 20])
     """
 
-    def __init__(self, image_shape, n_latents=3200, n_hidden=2048):
+    def __init__(self, image_shape: tuple, n_latents: int = 3200, n_hidden: int = 2048) -> None:
         n_in, height, tall = image_shape
         layers = []
         for n_out in (32, 64, 128, 256, 512):

@@ -1,6 +1,7 @@
 """Several classifiers as one: images that all of them agree on are less of an accident of one."""
 
 import copy
+from typing import Any
 
 from torch import nn
 
@@ -38,7 +39,7 @@ class ClassifierEnsemble(nn.Module):
     torch.Size([5, 3])
     """
 
-    def __init__(self, networks, weights=None, sizes=None):
+    def __init__(self, networks: Any, weights: Any = None, sizes: Any = None) -> None:
         super().__init__()
         networks = list(networks)
         weights = [1.0] * len(networks) if weights is None else [float(w) for w in weights]
@@ -62,7 +63,7 @@ class ClassifierEnsemble(nn.Module):
         self.weights = [weight / sum(weights) for weight in weights]
         self.sizes = sizes
 
-    def forward(self, images):
+    def forward(self, images: Any) -> Any:
         """Mean logits (n, n_classes) of images (n, C, H, W)."""
         answers = [
             network(self._resized(images, size))

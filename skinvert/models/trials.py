@@ -7,6 +7,7 @@ alone, so that on a CPU the first images of a request are those of a shorter req
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class ExhaustionError(RuntimeError):
         Rows of the request that found none.
     """
 
-    def __init__(self, message, images=None, rows=()):
+    def __init__(self, message: Any, images: Any = None, rows: Any = ()) -> None:
         super().__init__(message)
         self.images, self.rows = images, list(rows)
 

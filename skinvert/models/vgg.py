@@ -1,5 +1,6 @@
 """The VGG-style classifiers of ReGene (Tables A.5 to A.7), in any width."""
 
+from numpy.typing import ArrayLike
 from torch import nn
 
 from skinvert.models.classifiers import Standardize
@@ -43,7 +44,15 @@ class VGGClassifier(nn.Sequential):
     (torch.Size([2, 10]), 72)
     """
 
-    def __init__(self, image_shape, n_classes, width=128, large_kernels=None, mean=0.0, scale=1.0):
+    def __init__(
+        self,
+        image_shape: tuple,
+        n_classes: int,
+        width: int = 128,
+        large_kernels: bool | None = None,
+        mean: float | ArrayLike = 0.0,
+        scale: float | ArrayLike = 1.0,
+    ) -> None:
         channels, *sides = image_shape
         if min(sides) < 8:
             raise ValueError(f"VGGClassifier needs 8 pixels a side or more, got {image_shape}.")

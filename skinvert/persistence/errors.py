@@ -1,5 +1,7 @@
 """What can be wrong with a file, each with a type of its own."""
 
+from typing import Any
+
 __all__ = ["CorruptFileError", "PersistenceError", "UnknownVersionError", "UntrustedError"]
 
 
@@ -59,7 +61,7 @@ class UntrustedError(PersistenceError):
     ('my_nets.Net',)
     """
 
-    def __init__(self, message, names=()):
+    def __init__(self, message: Any, names: Any = ()) -> None:
         super().__init__(message)
         self.names = tuple(names)
 

@@ -100,11 +100,11 @@ class Audit:
     html: str = ""
 
     @property
-    def columns(self):
+    def columns(self) -> Any:
         """Columns of the reported labels among the classifier's classes."""
         return columns_of(self.subject.labels, self.subject.classes)
 
-    def column_of(self, label):
+    def column_of(self, label: Any) -> int:
         """Column of one label among the classifier's classes.
 
         Parameters
@@ -119,17 +119,17 @@ class Audit:
         return int(columns_of([label], self.subject.classes)[0])
 
     @property
-    def described(self):
+    def described(self) -> Any:
         """The classifier as it prints itself."""
         return _printed(self.subject.described)
 
     @property
-    def parameters(self):
+    def parameters(self) -> Any:
         """Constructor parameters of every method, printed."""
         return {name: _parameters(method) for name, method in self.methods.items()}
 
     @property
-    def versions(self):
+    def versions(self) -> Any:
         """Versions of what made the report."""
         return {
             "skinvert": skinvert.__version__,
