@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from skinvert.flows.coupling import CouplingFlow
+from skinvert.flows.patches import PatchMixtures
+from skinvert.flows.sliced import SlicedFlow
 from skinvert.flows.square import LeakyReLU, SquareFlow
 from skinvert.shards import write_atomically
 
@@ -22,8 +24,8 @@ class DecoderModule(nn.Module):
     ----------
     decoder : torch.nn.Module
         Copied.
-    value_range : tuple (low, high)
-        Of the images; values outside are clipped.
+    value_range : tuple (low, high) or None
+        Of the images; values outside are clipped. None leaves them as they are.
 
     Examples
     --------
@@ -36,7 +38,7 @@ class DecoderModule(nn.Module):
     def __init__(self, decoder, value_range):
         super().__init__()
         self.decoder = copy.deepcopy(decoder).cpu().eval().requires_grad_(False)
-        self.low, self.high = (float(end) for end in value_range)
+        self.low, self.high = (None, None) if value_range is None else map(float, value_range)
 
     def forward(self, latents):
         """Decode latents.
@@ -51,7 +53,8 @@ class DecoderModule(nn.Module):
         images : Tensor of shape (n, …)
             As the decoder gives them.
         """
-        return self.decoder(latents).clamp(self.low, self.high)
+        images = self.decoder(latents)
+        return images if self.low is None else images.clamp(self.low, self.high)
 
 
 class FlowModule(nn.Module):
@@ -100,14 +103,18 @@ class FlowModule(nn.Module):
         if self.flow.conditional:
             distances = (z[:, None] - self.means).square().sum(2)
             columns = distances.argmin(1)
-            invert = _coupling_rows if isinstance(self.flow, CouplingFlow) else _rows_by_class
-            v = invert(self.flow, z - self.means[columns], columns)
+            v = _inverted(self.flow, z - self.means[columns], columns)
         else:
             v = self.flow.inverse(z)
         return self.preprocessing.inverse(v).to(latents.dtype)
 
 
-def _rows_by_class(flow, z, columns):
+def _inverted(flow, z, columns):
+    """Rows (n, n_features) of latents, each under the map of its class."""
+    if isinstance(flow, _SlicedInverse):
+        return flow.inverse(z, columns)
+    if isinstance(flow, CouplingFlow):
+        return _coupling_rows(flow, z, columns)
     v = torch.empty_like(z)
     for column in columns.unique().tolist():
         rows = torch.nonzero(columns == column)[:, 0]
@@ -155,17 +162,64 @@ class _SolvedFlow(nn.Module):
         return z
 
 
+class _SlicedInverse(nn.Module):
+    """A `SlicedFlow` for rows of many classes, as a graph that holds for all of them."""
+
+    conditional = True
+
+    def __init__(self, flow):
+        super().__init__()
+        self.transports = flow.transports
+        self.shared = flow.shared
+
+    def inverse(self, z, columns):
+        """Rows (n, n_features) of latents, each under the map of its class (n,)."""
+        x = torch.zeros_like(z)
+        for column, transport in enumerate(self.transports):
+            x = torch.where((columns == column)[:, None], _transported(transport, z), x)
+        for layer in reversed(self.shared):
+            x = _patches(layer, x) if isinstance(layer, PatchMixtures) else _splines(layer, x)
+        return x
+
+
+def _transported(transport, z):
+    """`ClassTransport.inverse`."""
+    n_leading = transport.n_leading
+    white = torch.cat([_mixture(transport.mixture, z[:, :n_leading]), z[:, n_leading:]], dim=1)
+    return (white * transport.scales) @ transport.axes.T + transport.mean
+
+
+def _patches(layer, z):
+    """`PatchMixtures.inverse`."""
+    parts = z[:, layer.order].split(layer.sizes, dim=1)
+    pairs = zip(layer.transports, parts, strict=True)
+    return torch.cat([_mixture(map_, part) for map_, part in pairs], dim=1)[
+        :, layer.order.argsort()
+    ]
+
+
+def _splines(layer, z):
+    """`PixelSplines.inverse`, its cells found by counting knots."""
+    cells = (layer.splines.y[None, :, 1:-1] < z[:, :, None]).sum(2)
+    return layer.splines.inverse_within(z, cells.T)
+
+
+def _mixture(transport, z):
+    """`MixtureTransport.inverse`, as one operator."""
+    from skinvert.flows.quantiles import mixture_inverse
+
+    return mixture_inverse(z, transport.log_weights, transport.means, transport.factors)
+
+
 def _for_onnx(module):
-    """The module with operators that ONNX has, or an error that says why there is none."""
+    """The module in operators that ONNX has, or an error that says why it cannot be."""
     flow = getattr(module, "flow", None)
-    if flow is None or isinstance(flow, CouplingFlow):
-        return module
+    if isinstance(flow, SlicedFlow):
+        whole = copy.deepcopy(module)
+        whole.flow = _SlicedInverse(whole.flow)
+        return whole
     if not isinstance(flow, SquareFlow):
-        raise ValueError(
-            "architecture='sliced' inverts the distribution function of a mixture by Newton's "
-            "method, coordinate by coordinate in float64, for which ONNX has no operators. Use "
-            "to_torch(), or export 'square' or 'coupling' flows."
-        )
+        return module
     solved = copy.deepcopy(module)
     solved.flow = _SolvedFlow(flow)
     generator = torch.Generator().manual_seed(0)
@@ -203,7 +257,7 @@ def write_onnx(module, n_latents, path):
     ImportError
         If the packages onnx and onnxscript are not installed.
     ValueError
-        If ONNX has no operators for the flow ("sliced"), or its layers are nearly singular.
+        If the layers of a "square" flow are nearly singular.
 
     Examples
     --------
@@ -221,6 +275,8 @@ def write_onnx(module, n_latents, path):
             f"export_onnx needs the packages onnx and onnxscript ({error}); install them with "
             "pip install 'skinvert[onnx]'."
         ) from None
+    from skinvert.flows.quantiles import OPERATORS
+
     dtype = torch.float64 if isinstance(module, FlowModule) else torch.float32
     program = torch.onnx.export(
         _for_onnx(module).eval(),
@@ -228,6 +284,7 @@ def write_onnx(module, n_latents, path):
         input_names=["latents"],
         output_names=["images"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
+        custom_translation_table=OPERATORS,
         dynamo=True,
         verbose=False,
     )

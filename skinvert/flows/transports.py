@@ -75,15 +75,17 @@ class RationalQuadraticSplines(nn.Module):
         return cls(torch.from_numpy(x), torch.from_numpy(np.ascontiguousarray(y)))
 
     def _cells(self, values, knots):
-        """The cell that each of values (n, n_splines) lies in, and its six numbers."""
-        inner = knots[:, 1:-1].contiguous()
-        cell = torch.searchsorted(inner, values.detach().T.contiguous())
+        """The cell (n_splines, n) that each of values (n, n_splines) lies in."""
+        return torch.searchsorted(knots[:, 1:-1].contiguous(), values.detach().T.contiguous())
+
+    def _numbers(self, cells):
+        """The six numbers of each cell."""
         tables = (self.x, self.y, self.widths, self.slopes, self.ends, self.ends[:, 1:])
-        return [table.gather(1, cell).T for table in tables]
+        return [table.gather(1, cells).T for table in tables]
 
     def forward(self, x):
         """Values (n, n_splines) and the logarithm of every slope (n, n_splines)."""
-        x0, y0, width, slope, left, right = self._cells(x, self.x)
+        x0, y0, width, slope, left, right = self._numbers(self._cells(x, self.x))
         place = ((x - x0) / width).clamp(0, 1)
         beyond = x - x0 - place.detach() * width
         both = place * (1 - place)
@@ -96,8 +98,13 @@ class RationalQuadraticSplines(nn.Module):
         return y, 2 * slope.log() + rise.log() - 2 * below.log()
 
     def inverse(self, y):
-        """Arguments (n, n_splines) of values, by the stable root of a quadratic."""
-        x0, y0, width, slope, left, right = self._cells(y, self.y)
+        """Arguments (n, n_splines) of values."""
+        return self.inverse_within(y, self._cells(y, self.y))
+
+    def inverse_within(self, y, cells):
+        """Arguments of values whose cells (n_splines, n) are known, by the stable root of a
+        quadratic."""
+        x0, y0, width, slope, left, right = self._numbers(cells)
         height = width * slope
         rise = torch.minimum((y - y0).clamp_min(0), height)
         excess = left + right - 2 * slope

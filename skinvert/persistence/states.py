@@ -48,6 +48,8 @@ def state_of(value):
     state = {} if state is None else state
     if not isinstance(state, dict):
         raise TypeError(f"a {kind.__module__}.{kind.__qualname__}, whose state is out of reach")
+    # Callbacks of scikit-learn listen to the fits of one session.
+    state = {name: part for name, part in state.items() if name != "_skl_callbacks"}
     if isinstance(value, LRScheduler):
         # Made anew when training goes on, from the schedule and the epochs so far.
         return {name: part for name, part in state.items() if name != "lr_scheduler_"}
