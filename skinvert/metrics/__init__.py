@@ -1,5 +1,6 @@
 """Judging a generator honestly: never by the classifier that it inverts."""
 
+from skinvert.metrics.copies import CopyReport, find_copies
 from skinvert.metrics.distribution import (
     frechet_distance,
     frechet_distance_at_infinity,
@@ -23,6 +24,7 @@ from skinvert.metrics.similarity import feature_distance, lpips, ms_ssim, psnr, 
 
 __all__ = [
     "Comparison",
+    "CopyReport",
     "Evaluation",
     "InceptionFeatures",
     "ModuleFeatures",
@@ -34,6 +36,7 @@ __all__ = [
     "compare",
     "evaluate",
     "feature_distance",
+    "find_copies",
     "frechet_distance",
     "frechet_distance_at_infinity",
     "inception_score",
