@@ -60,6 +60,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skinvert"
 html_static_path = ["_static"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],

@@ -40,6 +40,10 @@ METHODS = {
     ),
     "InvertibleFlowClassifier": skinvert.InvertibleFlowClassifier,
     "ReGene": skinvert.ReGene,
+    "DeepInversion": skinvert.DeepInversion,
+    "ImagineSynthesizer": skinvert.ImagineSynthesizer,
+    "CoupledDreamer": skinvert.CoupledDreamer,
+    "the same, untrained": partial(skinvert.CoupledDreamer, generator="untrained"),
 }
 
 
