@@ -9,6 +9,7 @@ from skinvert.imagine import ImagineSynthesizer
 from skinvert.input_optimization import InputOptimizationGenerator
 from skinvert.inversion.targets import Target
 from skinvert.invertible import InvertibleFlowClassifier
+from skinvert.models.ranks import data_parallel
 from skinvert.persistence import load, save
 from skinvert.regene import ReGene
 
@@ -23,6 +24,7 @@ __all__ = [
     "InvertibleFlowClassifier",
     "ReGene",
     "Target",
+    "data_parallel",
     "generate",
     "load",
     "load_images",

@@ -10,6 +10,7 @@ from skorch.dataset import ValidSplit
 from tqdm.auto import tqdm
 
 from skinvert.flows.linear import SquareLinear
+from skinvert.models.ranks import mean_over_ranks
 from skinvert.models.resuming import Resume
 from skinvert.models.training import TrainingNet
 from skinvert.shards import fingerprint
@@ -42,9 +43,16 @@ class FlowNet(TrainingNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The network's objective on a batch; LossBroken where it is not finite."""
         loss = self.module_.loss(y_pred, y_true)
-        if training and not torch.isfinite(loss):
+        if training and not torch.isfinite(mean_over_ranks(loss)):
             raise LossBroken(y_pred.detach(), y_true)
         return loss
+
+    def own_loss(self, batch, ranks, training):
+        """As of `TrainingNet`; noise is drawn for the whole batch, as one process draws it."""
+        X, columns = batch
+        v = self.infer(X)
+        own = ranks.deal(len(X))
+        return self.get_loss(v[own], columns[own], training=training), v
 
     def train_step_single(self, batch, **fit_params):
         """One backward pass, with its gradient's norm bounded where it carries a likelihood."""
@@ -203,7 +211,7 @@ def train(
         settings = learning_rate, batch_size, n_epochs, cooldown, patience, seed, views
         state = [value.cpu().numpy() for value in net.module_.state_dict().values()]
         hashed = fingerprint(repr(settings), facts, n_done, images, columns, *state)
-        passing.append(("resume", Resume(checkpoint, hashed, companion=epochs)))
+        passing.append(("resume", Resume(checkpoint, hashed, epochs, part="flow")))
     own = net.callbacks_
     net.callbacks_ = [*own, *passing]
     try:
@@ -223,20 +231,21 @@ def _run(net, epochs, images, columns, n_epochs):
         net.notify("on_train_begin", X=images, y=columns)
         net.fit_loop(images, columns.astype(np.int64), epochs=n_epochs - len(net.history))
     except NoProgress:
-        pass
+        net.stopped_ = False
     except LossBroken as broken:
         with torch.no_grad():
             index = _broken_block(net.module_, broken)
         if net.history and "train_loss" not in net.history[-1]:
             net.history.pop()
         net.module_.load_state_dict(epochs.last_good)
+        net.stopped_ = False
         where = "no block's answer, so the objective itself" if index is None else f"block {index}"
         warnings.warn(
             f"the loss is not finite in epoch {len(net.history) + 1}; broken is {where}. The "
             f"weights after epoch {len(net.history)} are kept. Lower learning_rate, or train with "
             "objective='mle' and linear='bounded'.",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         return
     if epochs.best is not None:

@@ -10,14 +10,10 @@ import torch
 from torch.nn.functional import log_softmax
 
 from skinvert.inversion.objectives import State, Term
-from skinvert.inversion.statistics import (
-    LayerStatistics,
-    channel_moments,
-    record_features,
-    shared_copy,
-)
+from skinvert.inversion.statistics import LayerStatistics, shared_copy
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import staged_views
+from skinvert.inversion.watching import WatchedClassifier
 
 __all__ = [
     "Competition",
@@ -31,16 +27,17 @@ _LEAST_SQUARE = 1e-12
 
 @dataclass
 class FeatureState(State):
-    """A `State` with what batch normalisations take in, and with a student's answer.
+    """A `State` with the moments of the layers that are watched, and with a student's answer.
 
     Attributes
     ----------
-    features : dict of str to Tensor
-        Of the layers that are watched: inputs of batch normalisations, outputs of other layers.
+    moments : dict of str to tuple (mean, variance) of Tensor (n_groups, C)
+        As `skinvert.inversion.statistics.channel_moments` takes them; the variance is None where a
+        layer has but one position.
     student_logits : Tensor of shape (n, n_classes) or None
     """
 
-    features: dict = field(default_factory=dict)
+    moments: dict = field(default_factory=dict)
     student_logits: torch.Tensor | None = None
 
 
@@ -72,8 +69,8 @@ class FeatureStatistics(Term):
     >>> from skinvert.inversion.statistics import LayerStatistics
     >>> term = FeatureStatistics(
     ...     statistics=LayerStatistics({"conv": (torch.zeros(1), torch.ones(1))}))
-    >>> maps = torch.tensor([[[[1.0, 3.0]]]])
-    >>> term(None, FeatureState(logits=None, weights=None, features={"conv": maps}))
+    >>> moments = {"conv": (torch.tensor([[2.0]]), torch.tensor([[1.0]]))}
+    >>> term(None, FeatureState(logits=None, weights=None, moments=moments))
     tensor([2.0000])
     """
 
@@ -86,16 +83,12 @@ class FeatureStatistics(Term):
     def __call__(self, images, state):
         total = 0.0
         for index, layer in enumerate(self.statistics):
-            features = state.features[layer]
-            mean, variance = channel_moments(features, self.group_size)
+            mean, variance = state.moments[layer]
             average_mean, average_variance = self.statistics[layer]
-            off_mean, off_variance = mean - average_mean, variance - average_variance
-            if self.standardize:
-                unit = self.statistics.unit(layer)
-                off_mean, off_variance = off_mean / unit.sqrt(), off_variance / unit
-            distance = _length(off_mean)
-            if features.ndim > 2 or self.group_size > 1:
-                distance = distance + _length(off_variance)
+            unit = self.statistics.unit(layer) if self.standardize else torch.ones_like(mean[0])
+            distance = _length((mean - average_mean) / unit.sqrt())
+            if variance is not None:
+                distance = distance + _length((variance - average_variance) / unit)
             if self.standardize:
                 distance = distance / mean.shape[1] ** 0.5
             total = total + (distance if index else self.first_layer_multiplier * distance)
@@ -144,30 +137,40 @@ class FeatureObjective(TargetedObjective):
     objective : Objective
     classifier : FrozenClassifier
     target : Target of length n_rows
-    watched : sequence of str
-        Layers whose features are recorded.
+    watched : sequence of str, default=()
+        Layers whose moments the terms read.
+    group_size : int, default=1
+        Neighbouring rows whose moments are taken together.
     student : FrozenClassifier or None, default=None
         Sees the same views.
     **settings
         As of `TargetedObjective`.
     """
 
-    def __init__(self, objective, classifier, target, *, watched=(), student=None, **settings):
-        self.watched = tuple(watched)
-        if self.watched or objective.layers or target.layer is not None:
+    def __init__(
+        self, objective, classifier, target, *, watched=(), group_size=1, student=None, **settings
+    ):
+        if objective.layers or target.layer is not None:
             # Hooks go to a copy of this run's own: runs in other threads use the same network.
             classifier = shared_copy(classifier)
         super().__init__(objective, classifier, target, **settings)
-        self.student = student
+        self.student, self.watched = student, None
+        if watched:
+            self.watched = WatchedClassifier(
+                classifier, watched, activations=self.layers, group_size=group_size
+            )
 
     def _look(self, images):
-        with record_features(self.classifier.network, self.watched) as features:
+        if self.watched is None:
             logits, activations = self.classifier.with_activations(images, self.layers)
+            moments = {}
+        else:
+            logits, activations, moments = self.watched(images)
         student_logits = None if self.student is None else self.student(images)
-        return logits, activations, features, student_logits
+        return logits, activations, moments, student_logits
 
     def answers(self, images, steps, noise):
-        """Logits, activations, features and the student's logits of one view of every image."""
+        """Logits, activations, moments and the student's logits of one view of every image."""
         if any(self.stages):
             stage = (steps * len(self.stages)) // self.n_steps
             images = staged_views(self.stages, images, noise, stage, self.value_range)
@@ -175,14 +178,14 @@ class FeatureObjective(TargetedObjective):
 
     def values(self, images, answers, rows):
         """Weighted value (n,) of every term, by name, for what the networks said."""
-        logits, activations, features, student_logits = answers
+        logits, activations, moments, student_logits = answers
         state = FeatureState(
             logits=logits,
             weights=self.weights[rows],
             activations=activations,
             layer=self.target.layer,
             position=self.target.position,
-            features=features,
+            moments=moments,
             rows=rows,
             student_logits=student_logits,
         )

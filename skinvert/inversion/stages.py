@@ -122,7 +122,7 @@ def optimize_in_stages(
     Raises
     ------
     DivergenceError
-        If a term is not finite. What is finished then has gone through the last stage.
+        If a term is not finite at the start of any row of a stage.
 
     Examples
     --------
@@ -195,8 +195,13 @@ def _joined(results, found, images, n_rows):
         n_steps=sum(result.n_steps for result in results)[:n_rows],
         terms={name: values[:n_rows] for name, values in results[-1].terms.items()},
         history=history,
-        diagnostics={"best_step": steps, "best_value": totals},
+        diagnostics={
+            "best_step": steps,
+            "best_value": totals,
+            "n_rollbacks": sum(result.diagnostics["n_rollbacks"] for result in results)[:n_rows],
+        },
         n_sample_steps=sum(result.n_sample_steps for result in results),
+        divergences=[found for found in results[-1].divergences if found[2] < n_rows],
     )
 
 

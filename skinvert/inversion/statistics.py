@@ -5,13 +5,13 @@ them to those of the training data, IMAGINE to those of one reference picture.
 """
 
 import contextlib
-import copy
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinvert.inversion.features import check_layers
+from skinvert.models.norm_folding import Folding, shared_modules
 
 __all__ = [
     "LayerStatistics",
@@ -96,24 +96,15 @@ def channel_moments(features, group_size=1):
     >>> mean.tolist(), variance.tolist()
     ([[2.0]], [[1.0]])
     """
-    positions = _by_position(features)
-    if group_size > 1:
-        positions = positions.reshape(-1, group_size * positions.shape[1], positions.shape[2])
-    mean, variance = _Moments.apply(positions)
-    return mean[:, 0], variance[:, 0]
+    return _Moments.apply(by_position(features, group_size))
 
 
 class _Moments(torch.autograd.Function):
-    """Moments of (n, P, C) over P; several times faster in both directions than torch.var_mean,
-    for the gradient is one pass over the features."""
+    """Moments of (n, P, C) over P, whose gradient is one pass over the features."""
 
     @staticmethod
     def forward(ctx, features):
-        n, n_positions, _ = features.shape
-        # A product with ones runs over channels-last maps as they lie in memory.
-        average = features.new_full((n, 1, n_positions), 1 / n_positions)
-        mean = average @ features
-        variance = average @ (features - mean).square_()
+        mean, variance = moments_of(features)
         ctx.save_for_backward(features, mean)
         return mean, variance
 
@@ -122,21 +113,39 @@ class _Moments(torch.autograd.Function):
         features, mean = ctx.saved_tensors
         slope = 2 / features.shape[1] * to_variance
         offset = to_mean / features.shape[1] - slope * mean
-        return torch.addcmul(offset, features, slope)
+        return torch.addcmul(offset[:, None], features, slope[:, None])
 
 
-def _by_position(features):
-    """Features as (n, positions, C)."""
+def moments_of(positions):
+    """Mean and biased variance (n, C) over the positions of (n, P, C), without a gradient."""
+    if positions.device.type != "cpu":
+        variance, mean = torch.var_mean(positions, 1, correction=0)
+        return mean, variance
+    # What batch normalisation is trained with runs over channels-last maps as they lie in memory,
+    # ten times faster than torch.var_mean; one image at a time, for it averages over all.
+    found = [
+        torch.batch_norm_update_stats(rows.t()[None, :, :, None], None, None, 0.0)
+        for rows in positions.detach()
+    ]
+    return tuple(torch.stack(part) for part in zip(*found, strict=True))
+
+
+def by_position(features, group_size=1):
+    """Features as (n / group_size, positions, C)."""
     if features.ndim == 4:
-        return features.permute(0, 2, 3, 1).flatten(1, 2)
-    if features.ndim == 3:
-        return features
-    if features.ndim == 2:
-        return features[:, None]
-    raise ValueError(
-        f"features have shape {tuple(features.shape)}; expected maps (n, C, H, W), tokens "
-        "(n, n_tokens, C) or values (n, C). Choose another layer."
-    )
+        positions = features.permute(0, 2, 3, 1).flatten(1, 2)
+    elif features.ndim == 3:
+        positions = features
+    elif features.ndim == 2:
+        positions = features[:, None]
+    else:
+        raise ValueError(
+            f"features have shape {tuple(features.shape)}; expected maps (n, C, H, W), tokens "
+            "(n, n_tokens, C) or values (n, C). Choose another layer."
+        )
+    if group_size == 1:
+        return positions
+    return positions.reshape(-1, group_size * positions.shape[1], positions.shape[2])
 
 
 def image_statistics(classifier, images, layers):
@@ -232,13 +241,13 @@ def statistics_layers(network):
     ['0']
     """
     modules = dict(network.named_modules())
-    kept = [name for name, module in modules.items() if _keeps_statistics(module)]
+    kept = [name for name, module in modules.items() if keeps_statistics(module)]
     mapped = [name for name, module in modules.items() if isinstance(module, _MAPPED)]
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     return kept or mapped or linear[:-1]
 
 
-def _keeps_statistics(module):
+def keeps_statistics(module):
     return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
@@ -275,7 +284,7 @@ def record_features(network, layers):
     try:
         for name in layers:
             module = modules[name]
-            if _keeps_statistics(module):
+            if keeps_statistics(module):
                 handles.append(module.register_forward_pre_hook(keep_input(name)))
             else:
                 handles.append(module.register_forward_hook(keep_output(name)))
@@ -285,17 +294,14 @@ def record_features(network, layers):
             handle.remove()
 
 
-def shared_copy(network):
-    """A copy of the module tree on the same tensors: hooks on it are nobody else's.
+def shared_copy(classifier):
+    """A copy of a `FrozenClassifier` on the same tensors: hooks on it are nobody else's.
 
-    Two threads that hook one network would read each other's features. Of a `FrozenClassifier` the
-    copy answers with its layers as they are: folding traces the network, which no two threads may
-    do at once.
+    Two threads that hook one network would read each other's features. The copy answers with its
+    layers as they are, norms not folded, so that all of them can be asked.
     """
-    tensors = [*network.parameters(), *network.buffers()]
-    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-    if hasattr(copied, "_folded"):
-        copied._folded = [copied.network]
+    copied = shared_modules(classifier)
+    copied._folded = Folding(copied.network)
     return copied
 
 
@@ -316,7 +322,7 @@ def running_statistics(network, layers):
     return {
         name: (modules[name].running_mean, modules[name].running_var)
         for name in layers
-        if _keeps_statistics(modules[name])
+        if keeps_statistics(modules[name])
     }
 
 

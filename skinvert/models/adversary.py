@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from skinvert.models.ranks import backward
 from skinvert.models.training import local_seed
 
 __all__ = ["Adversary"]
@@ -74,7 +75,7 @@ class Adversary:
         self.optimizer.zero_grad()
         on_real, on_decoded = self.critic(images), self.critic(decoded.detach())
         loss = nn.functional.relu(1 - on_real).mean() + nn.functional.relu(1 + on_decoded).mean()
-        loss.backward()
+        backward(loss, self.critic.parameters())
         self.optimizer.step()
 
     def doubt(self, decoded):

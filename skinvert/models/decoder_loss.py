@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from skinvert.models.ranks import mean_over_ranks
 from skinvert.models.similarity import structural_similarity
 
 __all__ = ["DecoderLoss"]
@@ -140,4 +141,5 @@ class DecoderLoss(nn.Module):
 
 
 def _relative_difference(found, wanted):
-    return (found - wanted).abs().mean() / wanted.abs().mean().clamp_min(1e-6)
+    unit = mean_over_ranks(wanted.abs().mean()).clamp_min(1e-6)
+    return (found - wanted).abs().mean() / unit

@@ -12,8 +12,9 @@ from tqdm.auto import tqdm
 
 from skinvert.models.adversary import Adversary
 from skinvert.models.decoder_loss import DecoderLoss
+from skinvert.models.ranks import mean_over_ranks
 from skinvert.models.resuming import Resume
-from skinvert.models.training import TrainingNet, local_seed, pinned_threads
+from skinvert.models.training import TrainingNet, pinned_threads
 from skinvert.shards import fingerprint
 
 __all__ = ["DecoderNet", "LatentRows", "RowBatches", "train_decoder"]
@@ -95,12 +96,7 @@ class DecoderNet(TrainingNet):
             If the user stops it.
         """
         rows = np.arange(len(latents)) if rows is None else rows
-        with local_seed(self.seed, self.device):
-            NeuralNet.fit(self, LatentRows(latents, images, columns, rows), None)
-        if len(self.history) < sum(phase.n_epochs for phase in self.schedule):
-            # skorch ends its training quietly, and half a decoder would be taken for a whole one.
-            raise KeyboardInterrupt("the training of the decoder was interrupted.")
-        return self
+        return self.fit_whole(LatentRows(latents, images, columns, rows), None)
 
     def train_step(self, batch, **fit_params):
         """One optimiser step; latents are disturbed where that is asked for."""
@@ -118,15 +114,15 @@ class DecoderNet(TrainingNet):
         images = images.reshape(y_pred.shape)
         self.criterion_.teach_adversary(y_pred, images)
         loss = self.criterion_(y_pred, images, columns, latents)
-        if not torch.isfinite(loss):
-            terms = {name: value.item() for name, value in self.criterion_.terms.items()}
+        terms = {name: mean_over_ranks(v).item() for name, v in self.criterion_.terms.items()}
+        if not torch.isfinite(mean_over_ranks(loss)):
             raise FloatingPointError(
                 f"the decoder's loss is {loss.item()} in epoch {len(self.history)}, with the terms "
                 f"{terms}; lower the learning rates of schedule or the term's weight, or check "
                 "X and the classifier for values that are not finite."
             )
-        for name, value in self.criterion_.terms.items():
-            self.history.record_batch(name, value.item())
+        for name, value in terms.items():
+            self.history.record_batch(name, value)
         return loss
 
     @property
@@ -294,7 +290,7 @@ def train_decoder(
         state = [value.cpu().numpy() for value in decoder.state_dict().values()]
         settings = schedule, sorted(weights.items()), latent_noise, batch_size, seed
         facts = fingerprint(repr(settings), latents, images, columns, rows, *state)
-        callbacks.append(("resume", Resume(checkpoint, facts, adversary)))
+        callbacks.append(("resume", Resume(checkpoint, facts, adversary, part="decoder")))
     if any(isinstance(layer, nn.Conv2d) for layer in decoder.modules()):
         decoder.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     net = DecoderNet(

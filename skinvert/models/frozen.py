@@ -14,6 +14,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from skinvert.inversion.features import record_activations
+from skinvert.models.norm_folding import fold_norms
 from skinvert.models.student import distill
 from skinvert.models.translate import NotTranslatable, translate, translate_transformer
 
@@ -74,19 +75,35 @@ class FrozenClassifier(nn.Module):
 
     def answer(self, network, images):
         """What `network`, fed as this module feeds its own, returns."""
+        return network(self.prepared(images))
+
+    def prepared(self, images):
+        """What the network is fed for images."""
         inputs = images.reshape(-1, *self.input_shape)
         if self.is_normalized:
             inputs = (inputs - self.mean) / self.std
         if len(self.input_shape) == 3:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return network(inputs)
+        return inputs
+
+    def folding(self):
+        """The network with batch normalisation folded into its convolutions, where it can be.
+
+        Returns
+        -------
+        folding : skinvert.models.norm_folding.Folding
+        """
+        if self._folded is None:
+            self._folded = fold_norms(self.network, self.example())
+        return self._folded
+
+    def example(self):
+        """What the network is fed for one image of noise: a constant one would hide errors."""
+        noise = torch.from_numpy(np.random.default_rng(0).random((1, *self.input_shape)))
+        return self.prepared(noise.to(next(self.network.parameters(), self.mean)))
 
     def _fast_network(self):
-        """The network with batch normalisation folded into its convolutions, where it can be."""
-        if self._folded is None:
-            # A list hides the copy from the module tree: it is neither moved nor saved.
-            self._folded = [_fold_batchnorm(self.network)]
-        return self._folded[0]
+        return self.folding().network
 
     def _apply(self, fn, recurse=True):
         self._folded = None
@@ -118,18 +135,6 @@ def _per_channel(values, input_shape):
             )
         values = values.reshape(-1, 1, 1)
     return values
-
-
-def _fold_batchnorm(network):
-    if not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
-        return network
-    from torch.fx.experimental.optimization import fuse
-
-    try:
-        folded = fuse(network).to(memory_format=torch.channels_last)
-    except Exception:  # tracing runs the user's own forward, which may raise anything
-        return network
-    return folded.eval().requires_grad_(False)
 
 
 def as_logits(answer, outputs):
@@ -264,7 +269,7 @@ def _fitting_layout(network, rows, image_shape, trailing_shape, normalize, devic
     """The frozen network in the layout that it takes, and its answer to some rows."""
     flat = (rows.shape[1],)
     layouts = [image_shape, flat] if trailing_shape is not None else [flat, image_shape]
-    sample = torch.as_tensor(rows[:64], device=device)
+    sample = torch.as_tensor(np.array(rows[:64]), device=device)  # a memory map may be read-only
     complaints = []
     for layout in dict.fromkeys(layout for layout in layouts if layout is not None):
         try:
@@ -303,7 +308,7 @@ def _kind_of_outputs(answer):
 
 
 def _check_differentiable(frozen, rows, device):
-    sample = torch.as_tensor(rows[:1], device=device).clone().requires_grad_()
+    sample = torch.as_tensor(np.array(rows[:1]), device=device).requires_grad_()
     logits = frozen(sample)
     if not logits.requires_grad:
         raise ValueError(

@@ -10,6 +10,8 @@ from skorch import NeuralNet
 
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.transforms import random_views
+from skinvert.models.fit_tasks import training_task
+from skinvert.models.ranks import backward, joined_training, mean_over_ranks, own_ranks
 
 __all__ = ["TrainingNet", "local_seed", "pinned_threads", "resolve_device"]
 
@@ -205,12 +207,70 @@ class TrainingNet(NeuralNet):
         -------
         self : object
         """
-        X = np.array(X, dtype=np.float32)
+        X = np.asarray(X, dtype=np.float32)  # rows on a disk stay there
         y = np.array(y, dtype=np.int64)
         if sample_weight is not None:
             y = np.column_stack([y, np.asarray(sample_weight, dtype=np.float64)])
+        return self.fit_whole(X, y, **fit_params)
+
+    def fit_whole(self, X, y, **fit_params):
+        """skorch's `fit` on what it is given, seeded, and never quietly cut short.
+
+        Parameters
+        ----------
+        X, y
+            As of `skorch.NeuralNet.fit`.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user stops it: skorch ends its training without a word, and half a network
+            would be taken for a whole one.
+        """
+        self.stopped_ = False
         with local_seed(self.seed, self.device):
-            return super().fit(X, y, **fit_params)
+            NeuralNet.fit(self, X, y, **fit_params)
+        if self.stopped_:
+            raise KeyboardInterrupt("the training of a network was interrupted.")
+        return self
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """skorch's loop; epochs that a checkpoint brought count among ``max_epochs``."""
+        if epochs is None:
+            epochs = max(0, self.max_epochs - len(self.history))
+        self.stopped_ = True
+        with joined_training(self.module_, (self.seed, len(X))), training_task(epochs) as task:
+            self._task = task
+            try:
+                super().fit_loop(X, y, epochs=epochs, **fit_params)
+            finally:
+                del self._task  # networks are pickled
+        self.stopped_ = False
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell scikit-learn's callbacks."""
+        super().on_epoch_begin(net, **kwargs)
+        if self._task is not None:
+            self._task.begin_epoch()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Tell scikit-learn's callbacks."""
+        super().on_epoch_end(net, **kwargs)
+        if self._task is not None:
+            self._task.end_epoch()
+
+    def get_dataset(self, X, y=None):
+        """skorch's data set; torch gets copies of rows that must not be written to."""
+        dataset = super().get_dataset(X, y)
+        if isinstance(X, np.ndarray) and not X.flags.writeable:
+            of_row = dataset.transform
+            dataset.transform = lambda row, y: of_row(row.copy(), y)
+        return dataset
 
     def infer(self, x, **fit_params):
         """The module's answer to a batch, cast to float32."""
@@ -224,7 +284,10 @@ class TrainingNet(NeuralNet):
         losses = torch.nn.functional.cross_entropy(
             y_pred, labels.to(y_pred.device), reduction="none"
         )
-        return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+        total = weights.sum()
+        if own_ranks() is not None:
+            total = len(weights) * mean_over_ranks(weights.mean())  # ratios of means, not means
+        return (weights * losses).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
 
     def train_step(self, batch, **fit_params):
         """One optimiser step, on views of the rows or on adversarial rows where asked for."""
@@ -235,6 +298,33 @@ class TrainingNet(NeuralNet):
         if self.adversarial_radius:
             X = self._worst_rows(X.to(self.device), y)
         return super().train_step((X, y), **fit_params)
+
+    def train_step_single(self, batch, **fit_params):
+        """One backward pass, on the own rows of the batch where several ranks train."""
+        if own_ranks() is None:
+            return super().train_step_single(batch, **fit_params)
+        self._set_training(True)
+        loss, y_pred = self.own_loss(batch, own_ranks(), training=True)
+        trained = [p for group in self.optimizer_.param_groups for p in group["params"]]
+        backward(loss, trained)
+        return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
+
+    def validation_step(self, batch, **fit_params):
+        """Loss of a batch; one number in all ranks, so that they stop together."""
+        if own_ranks() is None:
+            return super().validation_step(batch, **fit_params)
+        self._set_training(False)
+        with torch.no_grad():
+            loss, y_pred = self.own_loss(batch, own_ranks(), training=False)
+        return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
+
+    def own_loss(self, batch, ranks, training):
+        """Mean loss of the rows that are dealt to this rank, and the answer to them."""
+        X, y = batch
+        own = ranks.deal(len(X))
+        X, y = X[own], _cut(y, own)
+        y_pred = self.infer(X)
+        return self.get_loss(y_pred, y, X=X, training=training), y_pred
 
     def _worst_rows(self, X, y):
         """ℓ2 projected gradient ascent on the loss, from the rows themselves."""
@@ -251,6 +341,10 @@ class TrainingNet(NeuralNet):
             )
             worst = X + moved * shrink
         return worst.detach()
+
+
+def _cut(y, rows):
+    return tuple(_cut(part, rows) for part in y) if isinstance(y, (tuple, list)) else y[rows]
 
 
 def _unit_rows(rows):

@@ -21,6 +21,7 @@ from skinvert.inversion.statistics import (
     shared_copy,
     statistics_layers,
 )
+from skinvert.inversion.watching import WatchedClassifier
 from skinvert.models.frozen import FrozenClassifier
 
 SHAPES = [(4, 3, 5, 6), (4, 7, 3), (4, 3)]
@@ -39,6 +40,10 @@ def batch_normalised():
 def plain():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5)).eval()
+
+
+def state_of(watched, images):
+    return FeatureState(logits=None, weights=None, moments=watched(images)[2])
 
 
 @pytest.fixture
@@ -110,10 +115,10 @@ def test_slope_of_equation_3(standardize, group_size, assert_slope):
         group_size=group_size,
     )
 
+    watched = WatchedClassifier(frozen, ["1"], group_size=group_size)
+
     def distance(images):
-        with record_features(frozen.network, ["1"]) as features:
-            frozen.with_activations(images, ["1"])
-        return term(images, FeatureState(logits=None, weights=None, features=features))
+        return term(images, state_of(watched, images))
 
     assert_slope(distance, torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(1)))
 
@@ -123,15 +128,13 @@ def test_equation_3_as_it_is_printed(frozen):
     term = FeatureStatistics(
         statistics=LayerStatistics(running_statistics(frozen.network, ["1"])), standardize=False
     )
-    with record_features(frozen.network, ["1"]) as features:
-        frozen.with_activations(images, ["1"])
     taken_in = frozen.network[0](images)
     norm = frozen.network[1]
     expected = (taken_in.mean((2, 3)) - norm.running_mean).norm(dim=1) + (
         taken_in.var((2, 3), correction=0) - norm.running_var
     ).norm(dim=1)
-    state = FeatureState(logits=None, weights=None, features=features)
-    torch.testing.assert_close(term(images, state), expected)
+    state = state_of(WatchedClassifier(frozen, ["1"]), images)
+    torch.testing.assert_close(term(images, state), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_statistics_of_the_data_itself_are_matched_exactly(frozen):
@@ -144,9 +147,7 @@ def test_the_statistics_of_the_data_itself_are_matched_exactly(frozen):
     term = FeatureStatistics(
         statistics=LayerStatistics(running_statistics(frozen.network, ["1"])), group_size=4
     )
-    with record_features(frozen.network, ["1"]) as features:
-        frozen.with_activations(images, ["1"])
-    state = FeatureState(logits=None, weights=None, features=features)
+    state = state_of(WatchedClassifier(frozen, ["1"], group_size=4), images)
     torch.testing.assert_close(term(images, state), torch.zeros(4), atol=1e-5, rtol=0)
 
 
@@ -224,7 +225,8 @@ def test_measured_statistics_are_those_of_all_images_at_once():
 
 def test_a_layer_that_never_varies_has_a_finite_distance():
     constant = LayerStatistics({"0": (torch.zeros(3), torch.zeros(3))})
-    state = FeatureState(logits=None, weights=None, features={"0": torch.zeros(2, 3, 4, 4)})
+    moments = {"0": (torch.zeros(2, 3), torch.zeros(2, 3))}
+    state = FeatureState(logits=None, weights=None, moments=moments)
     assert FeatureStatistics(statistics=constant)(None, state).isfinite().all()
 
 
