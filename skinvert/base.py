@@ -1,12 +1,15 @@
 """What every generator shares: validation, labels, seeds, batches, shards, and the public calls."""
 
 import copy
+import functools
 import secrets
 import warnings
 from importlib import metadata
+from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -20,11 +23,13 @@ from skinvert.layout import (
     resolve_image_shape,
 )
 from skinvert.metrics.fidelity import classification_accuracy_score
+from skinvert.models.fit_tasks import CallbackSupportMixin, fit_with_callbacks
 from skinvert.models.prepare import prepare_classifier
+from skinvert.models.resuming import check_checkpoint
 from skinvert.models.training import resolve_device
 from skinvert.run import Run
 
-__all__ = ["GeneratorMixin"]
+__all__ = ["GeneratorMixin", "whole_or_nothing"]
 
 _BATCHES_PER_SHARD = 8
 
@@ -39,7 +44,41 @@ def documentation_url():
     return named.get("Documentation", "").rstrip("/") or None
 
 
-class GeneratorMixin:
+def whole_or_nothing(fit):
+    """Decorate a `fit` so that one that raises leaves the estimator as it was.
+
+    After Ctrl-C it says, besides, that it was interrupted, whatever it is asked: half a fit shall
+    not be taken for a whole one, nor an earlier one for the last.
+
+    Parameters
+    ----------
+    fit : callable ``(self, ...) -> self``
+
+    Returns
+    -------
+    fit : callable
+    """
+
+    heard = fit_with_callbacks(fit)
+
+    @functools.wraps(fit)
+    def whole(self, *args, **kwargs):
+        before = dict(vars(self))
+        vars(self).pop("_interrupted", None)
+        try:
+            check_checkpoint(getattr(self, "checkpoint", None), self.random_state)
+            return heard(self, *args, **kwargs)
+        except BaseException as error:
+            vars(self).clear()
+            vars(self).update(before)
+            if isinstance(error, KeyboardInterrupt):
+                self._interrupted = True
+            raise
+
+    return whole
+
+
+class GeneratorMixin(CallbackSupportMixin):
     """The calls that all generators answer: ``generate``, ``sample`` and ``score``.
 
     A subclass sets ``classes_``, ``class_prior_`` and ``device_`` in ``fit``, after
@@ -60,6 +99,16 @@ class GeneratorMixin:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+    def __sklearn_is_fitted__(self):
+        if getattr(self, "_interrupted", False):
+            checkpoint = getattr(self, "checkpoint", None)
+            where = "starts afresh" if checkpoint is None else f"goes on from {checkpoint}"
+            raise NotFittedError(
+                f"the last fit of this {type(self).__name__} was interrupted. Call fit again: it "
+                f"{where}."
+            )
+        return any(name.endswith("_") and not name.startswith("__") for name in vars(self))
 
     def __getstate__(self):
         # Networks travel on the CPU, so that a machine without this device can open them.
@@ -116,6 +165,7 @@ class GeneratorMixin:
             classes=self.classes,
             device=self.device_,
             seed=seed,
+            checkpoint=self.checkpoint,
             **training,
         )
         self.classifier_, self.classes_ = prepared.frozen, prepared.classes
@@ -135,7 +185,7 @@ class GeneratorMixin:
                 f"values of X reach {largest:g} and go to the network as they are; most networks "
                 "expect [0, 1] or standardised values. Scale X, or set normalize=(mean, std).",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _learn_class_prior(self, y):
@@ -186,19 +236,25 @@ class GeneratorMixin:
         info : Bunch
             Only with ``return_info=True``. Per row: ``status``, ``n_steps``, ``seed``,
             ``batch_size``, ``terms`` (final weighted values), ``history`` (values per step), and
-            ``n_sample_steps`` of the whole call, padded and idle slots included.
+            ``n_sample_steps`` of the whole call, padded and idle slots included. Where rows are
+            optimised, ``n_rollbacks``: how often a row met a term that was not finite, went back
+            and on with steps a tenth as long. The fourth time its status is "diverged", and its
+            image the last good one.
 
         Raises
         ------
         ValueError
             For unknown labels, bad weights, and parameters out of range.
         DivergenceError
-            If a term becomes NaN; what was finished is in its attribute ``images``.
+            If a term is not finite at the start of any row; what was finished is in its attribute
+            ``images``.
         NotFittedError
             Before `fit`.
         """
         check_is_fitted(self)
         self._validate_params()
+        if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0):
+            raise ValueError(f"n_jobs must be None or an integer other than 0, got {n_jobs!r}.")
         target = self._as_target(y, weights, target)
         root = self._root_seed(self.random_state if random_state is None else random_state)
         seeds = row_seeds(target.requests(), root)
@@ -290,7 +346,14 @@ class GeneratorMixin:
         if random_state is None:
             # Fresh entropy: NumPy's global state is the user's, and stays where it is.
             return secrets.randbelow(np.iinfo(np.int32).max)
-        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        try:
+            rng = check_random_state(random_state)
+        except (ValueError, TypeError):
+            raise ValueError(
+                "random_state must be an int in [0, 2**32 - 1], a RandomState instance or None, "
+                f"got {random_state!r}."
+            ) from None
+        return int(rng.randint(np.iinfo(np.int32).max))
 
     def _resolved_batch_size(self):
         if self.batch_size != "auto":

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
+from skinvert.export import DecoderModule, write_onnx
 from skinvert.inversion.coupling import FreeCoefficients, FreeGenerators, started_alive
 from skinvert.inversion.evidence import OtherEvidence, TargetEvidence
 from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.optimizers import SGD, AdaMax
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import RandomAffine, robust_stages
-from skinvert.models.autoencoder import moments, train_autoencoder
+from skinvert.models.autoencoder import colour_root, moments, train_autoencoder
 from skinvert.models.coupled_networks import CoupledGenerator, DenseGenerator, table_latents
 from skinvert.models.decoders import ScaledDecoder
 from skinvert.models.rowwise import RowwiseNetwork
@@ -121,6 +123,10 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         that says so, ``weights.transforms()`` of torchvision.
     outputs : {"auto", "logits", "probabilities"}, default="auto"
         What a network returns. "auto" takes rows that sum to one for probabilities.
+    checkpoint : str or Path, default=None
+        File in which the training of the default classifier and of the autoencoder is stored after
+        every epoch. A `fit` with the same data and parameters goes on from there, and ends with the
+        same result.
     batch_size : int or "auto", default="auto"
         Rows at work together, always padded to this size.
     device : str, default="auto"
@@ -157,7 +163,9 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
 
     Of several classes (Figure 9) the soft minimum of their activations is maximised, not the sum.
 
-    The generator's answers are in standard deviations of X about its mean, channel by channel.
+    The generator's answers are in standard deviations of X about its mean, channel by channel; an
+    untrained one's channels are mixed by the root of the covariance of X's colours, without which
+    photographs would have to be found among garish ones.
 
     Examples
     --------
@@ -191,6 +199,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         "classes": ["array-like", None],
         "normalize": [tuple, list, torch.nn.Module, None],
         "outputs": [StrOptions({"auto", "logits", "probabilities"})],
+        "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -221,6 +230,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         classes=None,
         normalize=None,
         outputs="auto",
+        checkpoint=None,
         batch_size="auto",
         device="auto",
         random_state=None,
@@ -247,11 +257,13 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         self.classes = classes
         self.normalize = normalize
         self.outputs = outputs
+        self.checkpoint = checkpoint
         self.batch_size = batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_nothing
     def fit(self, X, y):
         """Take or train the classifier, and prepare the generator.
 
@@ -284,6 +296,52 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         self._fit_generator(rows, seed)
         return self
 
+    def to_torch(self):
+        """The decoder as a plain module on the CPU.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            From latents (n, n_latents), float32, to images (n, C, H, W) in the range of X, or
+            (n, n_features) of rows that are no images. Latents of ``generator="pretrained"`` have
+            mean 0 and variance 1 in each coordinate over the rows that `fit` saw.
+
+        Raises
+        ------
+        ValueError
+            For ``generator="untrained"``: every picture then has a network of its own.
+        """
+        check_is_fitted(self)
+        if self.decoder_ is None:
+            raise ValueError(
+                "generator='untrained' trains a network anew for every picture and keeps none, so "
+                "that there is nothing to hand out. Use generator='pretrained', or a decoder of "
+                "your own."
+            )
+        return DecoderModule(self.decoder_, self.value_range_)
+
+    def export_onnx(self, path):
+        """Write the decoder as an ONNX file; see `to_torch`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written in full or not at all.
+
+        Returns
+        -------
+        path : Path
+            Its input is ``latents``, its output ``images``, both float32, of any number of rows.
+
+        Raises
+        ------
+        ImportError
+            If the packages onnx and onnxscript are not installed.
+        ValueError
+            For ``generator="untrained"``, as `to_torch`.
+        """
+        return write_onnx(self.to_torch(), self._codes.shape[1], path)
+
     def _fit_range(self, rows, columns):
         """Units and range of the images, and whether logits have a zero of their own."""
         self.value_range_ = self.clip
@@ -292,7 +350,8 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
             self.value_range_ = (low, high) if low < high else None
         elif self.clip is not None and (len(self.clip) != 2 or not self.clip[0] < self.clip[1]):
             raise ValueError(f"clip must be 'auto', (low, high) or None, got {self.clip!r}.")
-        self._moments = moments(rows, self.image_shape_)
+        mean, spread = moments(rows, self.image_shape_)
+        self._colours = (mean, colour_root(rows, self.image_shape_) if self._is_image() else spread)
         with torch.no_grad():
             parts = torch.from_numpy(rows).split(256)
             logits = torch.cat([self.classifier_(part.to(self.device_)).cpu() for part in parts])
@@ -316,6 +375,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
                 n_epochs=self.n_epochs,
                 device=self.device_,
                 seed=seed,
+                checkpoint=self.checkpoint,
             )
             self.history_["autoencoder_loss"] = loss
         else:
@@ -410,11 +470,17 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
                 network = CoupledGenerator(shape, self.width, self.n_latents)
             else:
                 network = DenseGenerator(self._table_latents(), self.n_features_in_)
-        mean, spread = (torch.from_numpy(values).to(self.device_) for values in self._moments)
+        mean, root = (torch.from_numpy(values).to(self.device_) for values in self._colours)
+
+        def coloured(answers):
+            if self._is_image():
+                return self._in_range(mean + torch.einsum("ij,njhw->nihw", root, answers))
+            return self._in_range(mean + root * answers)
+
         return FreeGenerators(
             RowwiseNetwork(network, shape),
             self._table_latents(),
-            lambda answers: self._in_range(mean + spread * answers),
+            coloured,
             noise_scale=self._resolved("noise_scale"),
             running_statistics=self.statistics == "running",
         )
@@ -457,7 +523,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         """The activation that each row reached, and a word on those that excited nothing."""
         activation = -result.terms["target_evidence"]
         result.diagnostics["activation"] = activation
-        silent = (activation <= 0) & (result.status != "unfinished")
+        silent = (activation <= 0) & ~np.isin(result.status, ["unfinished", "diverged"])
         result.status[silent] = "inactive"
         if silent.any():
             found = (np.flatnonzero(silent) + rows.start).tolist()

@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch.nn.functional import avg_pool2d, interpolate
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.inversion.features import check_layers
 from skinvert.inversion.guidance import FeatureMatching, pick_layers
 from skinvert.inversion.loop import Problem
@@ -137,6 +137,9 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
     warm_up : float, default=0.05
         First share of each stage's steps, in which the step size climbs; it then falls to zero
         along a cosine.
+    checkpoint : str or Path, default=None
+        File in which the training of the default classifier is stored after every epoch. A
+        `fit` with the same data and parameters goes on from there, and ends with the same result.
     batch_size : int or "auto", default="auto"
         Rows at work together, always padded to this size: other sizes give other bits.
     device : str, default="auto"
@@ -226,6 +229,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         "n_steps": [Interval(Integral, 1, None, closed="left"), tuple, list],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "warm_up": [Interval(Real, 0, 1, closed="left")],
+        "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -260,6 +264,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         n_steps=200,
         learning_rate=0.1,
         warm_up=0.05,
+        checkpoint=None,
         batch_size="auto",
         device="auto",
         random_state=None,
@@ -290,11 +295,13 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         self.n_steps = n_steps
         self.learning_rate = learning_rate
         self.warm_up = warm_up
+        self.checkpoint = checkpoint
         self.batch_size = batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_nothing
     def fit(self, X=None, y=None):
         """Take the classifier and the statistics that it keeps; train and measure what is missing.
 
@@ -391,7 +398,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
                 "the classifier has no hidden layer whose statistics could be matched: images "
                 "follow its answer alone. Set statistics_weight=0 to say that this is meant.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _generate_rows(self, target, seeds, rows, batch_size, callback):
@@ -423,6 +430,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
             classifier,
             target,
             watched=self._watched(),
+            group_size=self.group_size,
             student=student,
             example=resize(self._middle()),
             stages=self._stages(stage),

@@ -20,7 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.counterfactual import Counterfactuals, find_regions, nearest_references
 from skinvert.inversion.features import check_layers
 from skinvert.inversion.guidance import attribution_layer, pick_layers
@@ -108,6 +108,9 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         Random views that the classifier sees; as of `InputOptimizationGenerator`.
     clip : "auto", tuple (low, high) or None, default="auto"
         Valid range of values; "auto" is that of X. Read by `fit`.
+    checkpoint : str or Path, default=None
+        File in which the training of the default classifier is stored after every epoch. A
+        `fit` with the same data and parameters goes on from there, and ends with the same result.
     batch_size : int or "auto", default="auto"
         Rows at work together, always padded to this size: other sizes give other bits.
     device : str, default="auto"
@@ -178,6 +181,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
         "transforms": [StrOptions({"robust"}), list, tuple, None],
         "clip": [StrOptions({"auto"}), tuple, list, None],
+        "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -208,6 +212,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         parameterization="pixels",
         transforms=None,
         clip="auto",
+        checkpoint=None,
         batch_size="auto",
         device="auto",
         random_state=None,
@@ -234,11 +239,13 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         self.parameterization = parameterization
         self.transforms = transforms
         self.clip = clip
+        self.checkpoint = checkpoint
         self.batch_size = batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_nothing
     def fit(self, X, y=None):
         """Take or train the classifier, and keep the pictures as references.
 
@@ -299,6 +306,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
                 classes=self.classes,
                 device=self.device_,
                 seed=seed,
+                checkpoint=self.checkpoint,
             )
         except ValueError:
             # A better message, where there is one.
@@ -383,7 +391,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         ValueError
             For unknown labels, labels without a reference, and bad parameters.
         DivergenceError
-            If a term becomes NaN.
+            If a term is not finite at the start of any row.
         NotFittedError
             Before `fit`.
         """

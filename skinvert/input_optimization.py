@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.objectives import Logit, Objective, PriorEnergy, Term, as_objective
 from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
@@ -119,6 +119,9 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
     adversarial_radius : float, default=0.0
         ℓ2 radius, in the units of X, of the adversarial rows that the default classifier is
         trained on. Robust classifiers have gradients that look like their classes.
+    checkpoint : str or Path, default=None
+        File in which the training of the default classifier is stored after every epoch. A
+        `fit` with the same data and parameters goes on from there, and ends with the same result.
     batch_size : int or "auto", default="auto"
         Rows at work together, always padded to this size: other sizes give other bits.
     device : str, default="auto"
@@ -203,6 +206,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "optimizer": [StrOptions({"adam", "sgd"})],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "adversarial_radius": [Interval(Real, 0, None, closed="left")],
+        "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -235,6 +239,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         optimizer="adam",
         tol=None,
         adversarial_radius=0.0,
+        checkpoint=None,
         batch_size="auto",
         device="auto",
         random_state=None,
@@ -263,11 +268,13 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self.optimizer = optimizer
         self.tol = tol
         self.adversarial_radius = adversarial_radius
+        self.checkpoint = checkpoint
         self.batch_size = batch_size
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_nothing
     def fit(self, X, y):
         """Train or take the classifier and learn the density and the layout.
 

@@ -11,7 +11,6 @@ and with it nothing keeps the network from collapsing. Here it is one argument.
 
 import warnings
 from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.export import FlowModule, write_onnx
 from skinvert.flows.bases import fitted_spreads
 from skinvert.flows.build import build_network
@@ -229,7 +228,7 @@ class InvertibleFlowClassifier(
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "image_shape": [tuple, list, None],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "checkpoint": [str, Path, None],
+        "checkpoint": "no_validation",
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -306,6 +305,7 @@ class InvertibleFlowClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_nothing
     def fit(self, X, y):
         """Learn the flow.
 
@@ -334,7 +334,9 @@ class InvertibleFlowClassifier(
         self._validate_params()
         check_combination(self)
         rows, y = self._check_fit_data(X, y)
-        goes_on = self.warm_start and hasattr(self, "_net")
+        # A net that was broken off in the middle of an epoch is none to go on from.
+        net = getattr(self, "_net", None)
+        goes_on = self.warm_start and net is not None and not getattr(net, "stopped_", False)
         self.device_ = resolve_device(self.device)
         classes, columns = np.unique(y, return_inverse=True)
         if goes_on and not np.array_equal(classes, self.classes_):
@@ -439,7 +441,7 @@ class InvertibleFlowClassifier(
                     f"max_condition={self.max_condition:g}: its inverse amplifies errors by as "
                     "much. Train with objective='mle', or set linear='bounded'.",
                     RuntimeWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
 
     # What it says of images
@@ -671,7 +673,7 @@ class InvertibleFlowClassifier(
         return FlowModule(self.network_)
 
     def export_onnx(self, path):
-        """Write the inverse of a "square" or "coupling" flow as an ONNX file; see `to_torch`.
+        """Write the inverse of the flow as an ONNX file; see `to_torch`.
 
         Parameters
         ----------
@@ -688,8 +690,7 @@ class InvertibleFlowClassifier(
         ImportError
             If the packages onnx and onnxscript are not installed.
         ValueError
-            For "sliced", for which ONNX has no operators, and for networks whose layers are nearly
-            singular.
+            For "square" flows whose layers are nearly singular.
         """
         return write_onnx(self.to_torch(), self.n_features_in_, path)
 

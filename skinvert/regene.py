@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skinvert.base import GeneratorMixin
+from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.inversion.loop import DivergenceError
 from skinvert.latent_images import LatentImagesMixin
 from skinvert.layout import columns_of
@@ -118,8 +118,9 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
     clip : "auto" or tuple (low, high), default="auto"
         Range of the images, which the decoder cannot leave; X must lie in it. "auto" is that of X.
     checkpoint : str or Path, default=None
-        File in which the decoder's training is stored after every epoch. A `fit` with the same
-        data and parameters goes on from there, and ends with the same result.
+        File in which the training of the default classifier and of the decoder is stored after
+        every epoch. A `fit` with the same data and parameters goes on from there, and ends with
+        the same result.
     batch_size : int or "auto", default="auto"
         Rows that are generated together, always padded to this size.
     device : str, default="auto"
@@ -297,6 +298,7 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
+    @whole_or_nothing
     def fit(self, X, y):
         """Train or take the classifier, keep its latents, and train the decoder.
 

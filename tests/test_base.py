@@ -508,19 +508,37 @@ class FailsOnSeven(Term):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_divergence_keeps_what_was_found(n_jobs, net, digits):
+def test_a_row_that_diverges_is_flagged_and_harms_no_other(n_jobs, net, digits):
     y = np.r_[np.arange(40) % 7, [7, 1, 2]]
     plain = make(net).fit(*digits)
     generator = make(net, objective=CrossEntropy() + FailsOnSeven()).fit(*digits)
     with (
         parallel_config(backend="threading"),
-        pytest.raises(DivergenceError, match=r"'fails_on_seven'.*step 1.*\[40\]") as caught,
+        pytest.warns(RuntimeWarning, match=r"rows \[40\] diverged.*'fails_on_seven'.*step 1"),
+    ):
+        images, info = generator.generate(y, n_jobs=n_jobs, return_info=True)
+    others = np.arange(43) != 40
+    np.testing.assert_array_equal(images[others], plain.generate(y)[others])
+    assert np.isfinite(images).all()
+    assert info.status[40] == "diverged"
+    assert (info.status[others] == "completed").all()
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_what_never_works_is_an_error_that_keeps_what_was_found(n_jobs, net, digits):
+    # The second shard, from row 32, asks for sevens alone.
+    y = np.r_[np.arange(32) % 7, [7, 7]]
+    plain = make(net).fit(*digits)
+    generator = make(net, objective=CrossEntropy() + FailsOnSeven()).fit(*digits)
+    with (
+        parallel_config(backend="threading"),
+        pytest.raises(DivergenceError, match=r"'fails_on_seven'.*step 1.*\[32, 33\]") as caught,
     ):
         generator.generate(y, n_jobs=n_jobs)
     error = caught.value
-    assert (error.step, error.term, error.rows) == (1, "fails_on_seven", [40])
-    np.testing.assert_array_equal(error.images[:40], plain.generate(y[:40]))
-    assert np.isnan(error.images[40:]).all()
+    assert (error.step, error.term, error.rows) == (1, "fails_on_seven", [32, 33])
+    np.testing.assert_array_equal(error.images[:32], plain.generate(y[:32]))
+    assert np.isnan(error.images[32:]).all()
 
 
 def interrupted_after(n_shards, monkeypatch):

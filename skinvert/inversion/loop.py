@@ -8,6 +8,10 @@ slots that are left over idle.
 What is trained beside an image, IMAGINE's patch critic, is a parameter of its row like the image
 itself: it starts with the row, moves with it and leaves with it. All that this asks of the loop is
 that every parameter may have an update rule of its own.
+
+A row whose objective is no number goes back to where it was, and on with smaller steps
+(`skinvert.inversion.rollback`); given up, it keeps its slot for as long as it would have run, so
+that no other row changes a bit.
 """
 
 from collections.abc import Callable
@@ -17,6 +21,7 @@ import numpy as np
 import torch
 
 from skinvert.inversion.randomness import RowNoise
+from skinvert.inversion.rollback import Rollback
 
 __all__ = ["DivergenceError", "Problem", "Result", "optimize"]
 
@@ -52,16 +57,19 @@ class Result:
     ----------
     images : ndarray of shape (n_rows, ...)
     status : ndarray of str of shape (n_rows,)
-        "converged", "completed" (all steps were taken) or "unfinished".
+        "converged", "completed" (all steps were taken), "diverged" (given up; the image is the
+        last one at which the objective was finite) or "unfinished".
     n_steps : ndarray of int of shape (n_rows,)
     terms : dict of str to ndarray of shape (n_rows,)
         Final weighted value of every term.
     history : dict of str to ndarray of shape (n_rows, n_steps)
-        Weighted values per step; NaN after a row's end.
+        Weighted values per step; NaN after a row's end, and where a step was taken back.
     diagnostics : dict of str to ndarray of shape (n_rows,)
-        What else the method knows of a row.
+        ``n_rollbacks``, how often a row was taken back, and what else the method knows of it.
     n_sample_steps : int
         Steps times slots that were computed, padded and idle slots included.
+    divergences : list of tuple (step, term, row)
+        Where rows were given up.
     """
 
     images: np.ndarray | None = None
@@ -71,10 +79,11 @@ class Result:
     history: dict = field(default_factory=dict)
     diagnostics: dict = field(default_factory=dict)
     n_sample_steps: int = 0
+    divergences: list = field(default_factory=list)
 
 
 class DivergenceError(FloatingPointError):
-    """A term became NaN or infinite.
+    """A term is NaN or infinite at the start of every row.
 
     Attributes
     ----------
@@ -139,7 +148,7 @@ def optimize(
     Raises
     ------
     DivergenceError
-        If a term is not finite; what was finished is on it.
+        If a term is not finite at the start of any row: there is nothing to go back to.
 
     Examples
     --------
@@ -161,20 +170,23 @@ def optimize(
             finished = slots.active.copy()
             record.keep(finished, slots, problem, "completed")
         else:
-            values = slots.step(problem, record)
+            values = slots.step(problem)
             record.note(values, slots)
             stalled = slots.stalled(values, tol, patience)
-            finished = slots.active & (stalled | (slots.steps >= n_steps))
+            finished = slots.active & (stalled | (slots.steps >= n_steps) | slots.all_given_up())
             record.result.n_sample_steps += batch_size
             if callback is not None:
                 callback(int(slots.active.sum()))
             if finished.any():
-                record.keep(finished & ~stalled, slots, problem, "completed")
-                record.keep(finished & stalled, slots, problem, "converged")
+                given_up = slots.rollback.given_up | ~record.worked[slots.rows]
+                record.keep(finished & given_up, slots, problem, "diverged")
+                record.keep(finished & ~stalled & ~given_up, slots, problem, "completed")
+                record.keep(finished & stalled & ~given_up, slots, problem, "converged")
                 if callback is not None:
                     callback(int((n_steps - slots.steps[finished]).sum()))
         for slot in np.flatnonzero(finished):
             slots.admit(slot, problem)
+    record.refuse_if_nothing_worked()
     return record.result
 
 
@@ -190,6 +202,7 @@ class _Slots:
         self.n_stalled = np.zeros(batch_size, dtype=int)
         self.noise = RowNoise([0] * batch_size, device)
         self.params = self.buffers = None
+        self.rollback = Rollback(batch_size, device)
         self.optimizer = optimizer
         for slot in range(batch_size):
             self.admit(slot, problem)
@@ -210,6 +223,7 @@ class _Slots:
                 parameter[slot] = value[0]
             for buffer in (buffer for buffers in self.buffers for buffer in buffers):
                 buffer[slot] = 0
+        self.rollback.admit(slot, self._state())
         self.rows[slot], self.steps[slot] = row, 0
         self.best[slot], self.n_stalled[slot] = np.inf, 0
 
@@ -231,36 +245,33 @@ class _Slots:
             for parameter, rule in zip(self.params, self.rules, strict=True)
         ]
 
-    def step(self, problem, record):
+    def _state(self):
+        """All that moves with a row: parameters, and what their rules remember."""
+        return [*self.params, *(buffer for buffers in self.buffers for buffer in buffers)]
+
+    def all_given_up(self):
+        """Whether no slot is worth another step."""
+        return bool(self.rollback.given_up[self.active].all())
+
+    def step(self, problem):
         """One step of all slots; returns the terms as they were before it."""
         rows = torch.from_numpy(self.rows).to(self.device)
         steps = torch.tensor(self.steps, device=self.device)
         values = problem.objective(self.params, rows, steps, self.noise)
         total = sum(values.values())
-        self._check_finite(values, total, record)
         # Summed, never averaged: a row's gradient must not know how many neighbours it has.
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
         with torch.no_grad():
+            self.rollback.remember(self._state())
             for parameter, gradient, buffers, rule in zip(
                 self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
                     rule.update(parameter, gradient, buffers, steps + 1, self.noise)
             problem.project(self.params)
+            self.rollback.correct(self._state(), total, len(self.params))
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
-
-    def _check_finite(self, values, total, record):
-        finite = torch.isfinite(total.detach()).cpu().numpy()
-        if finite[self.active].all():
-            return
-        for name, value in values.items():
-            bad = self.active & ~torch.isfinite(value.detach()).cpu().numpy()
-            if bad.any():
-                slot = int(np.flatnonzero(bad)[0])
-                rows = sorted(self.rows[bad].tolist())
-                raise DivergenceError(int(self.steps[slot]) + 1, name, rows, record.result)
-        raise DivergenceError(int(self.steps.max()) + 1, "total", [], record.result)
 
     def stalled(self, values, tol, patience):
         """Which slots have not improved by more than `tol` in the last `patience` steps."""
@@ -278,22 +289,33 @@ class _Record:
 
     def __init__(self, n_rows, n_steps):
         self.n_rows, self.max_steps = n_rows, n_steps
+        self.worked, self.complaints = np.zeros(n_rows, dtype=bool), {}
         self.result = Result(
-            status=np.full(n_rows, "unfinished"), n_steps=np.zeros(n_rows, dtype=int)
+            status=np.full(n_rows, "unfinished"),
+            n_steps=np.zeros(n_rows, dtype=int),
+            diagnostics={"n_rollbacks": np.zeros(n_rows, dtype=int)},
         )
 
     def note(self, values, slots):
         """Write down the terms of the step that was just taken."""
-        active = slots.active
-        rows = slots.rows[active]
-        steps = slots.steps[active]
-        for name, value in values.items():
+        for name in values:
             if name not in self.result.history:
                 shape = (self.n_rows, self.max_steps)
                 self.result.history[name] = np.full(shape, np.nan, dtype=np.float32)
                 self.result.terms[name] = np.full(self.n_rows, np.nan, dtype=np.float32)
-            self.result.history[name][rows, steps - 1] = value[active]
-            self.result.terms[name][rows] = value[active]
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = np.isfinite(sum(values.values()))
+        noted = slots.active & finite & ~slots.rollback.given_up
+        rows, steps = slots.rows[noted], slots.steps[noted]
+        for name, value in values.items():
+            self.result.history[name][rows, steps - 1] = value[noted]
+            self.result.terms[name][rows] = value[noted]
+        self.worked[rows] = True
+        for slot in np.flatnonzero(slots.active & ~finite):
+            # The first complaint names the term; later ones are its consequence.
+            row, step = int(slots.rows[slot]), int(slots.steps[slot])
+            bad = [name for name, value in values.items() if not np.isfinite(value[slot])]
+            self.complaints.setdefault(row, (step, bad[0] if bad else "total", row))
 
     def keep(self, finished, slots, problem, status):
         """Render and store the rows of finished slots."""
@@ -307,3 +329,19 @@ class _Record:
         self.result.images[rows] = images[finished]
         self.result.status[rows] = status
         self.result.n_steps[rows] = slots.steps[finished]
+        self.result.diagnostics["n_rollbacks"][rows] = slots.rollback.counts[finished]
+        if status == "diverged":
+            unknown = "gradient"  # every value was finite where the row was
+            self.result.divergences += [
+                self.complaints.get(row, (int(step), unknown, row))
+                for row, step in zip(rows.tolist(), slots.steps[finished], strict=True)
+            ]
+
+    def refuse_if_nothing_worked(self):
+        """No row ever had an objective: that is no matter of a row."""
+        if not self.result.divergences or self.worked.any():
+            return
+        step, term, _ = self.result.divergences[0]
+        rows = sorted(row for _, _, row in self.result.divergences)
+        self.result.status[:] = "unfinished"
+        raise DivergenceError(step, term, rows, self.result)

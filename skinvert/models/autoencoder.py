@@ -13,9 +13,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 from skinvert.models.coupled_networks import CoupledDecoder, CoupledEncoder
 from skinvert.models.decoders import DenseDecoder, ScaledDecoder
 from skinvert.models.decoding import RowBatches
+from skinvert.models.resuming import Resume
 from skinvert.models.training import TrainingNet, local_seed, pinned_threads
+from skinvert.shards import fingerprint
 
-__all__ = ["DenoisingNet", "train_autoencoder"]
+__all__ = ["DenoisingNet", "colour_root", "moments", "train_autoencoder"]
 
 _ROWS_SHOWN = 20_000
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 200
@@ -53,12 +55,7 @@ class DenoisingNet(TrainingNet):
         -------
         self : object
         """
-        with local_seed(self.seed, self.device):
-            NeuralNet.fit(self, _Images(images), None)
-        if len(self.history) < self.max_epochs:
-            # skorch ends its training quietly, and half a decoder would be taken for a whole one.
-            raise KeyboardInterrupt("the training of the autoencoder was interrupted.")
-        return self
+        return self.fit_whole(_Images(images), None)
 
     def train_step(self, batch, **fit_params):
         """One optimiser step on disturbed rows."""
@@ -94,6 +91,7 @@ def train_autoencoder(
     batch_size=64,
     device="cpu",
     seed=0,
+    checkpoint=None,
 ):
     """Train encoder and decoder on rows.
 
@@ -113,6 +111,8 @@ def train_autoencoder(
     batch_size : int, default=64
     device : torch.device or str, default="cpu"
     seed : int, default=0
+    checkpoint : str or Path or None, default=None
+        File to go on from, and to store every epoch in.
 
     Returns
     -------
@@ -162,6 +162,11 @@ def train_autoencoder(
         step_every="batch",
         monitor=None,
     )
+    callbacks = [("schedule", schedule)]
+    if checkpoint is not None:
+        state = [value.detach().numpy() for value in [*encoder.parameters(), *decoder.parameters()]]
+        facts = fingerprint(input_noise, n_epochs, batch_size, seed, images, *state)
+        callbacks.append(("resume", Resume(checkpoint, facts, part="autoencoder")))
     net = DenoisingNet(
         nn.Sequential(encoder, decoder),
         input_noise=input_noise,
@@ -169,7 +174,7 @@ def train_autoencoder(
         batch_size=batch_size,
         seed=seed,
         device=str(device),
-        callbacks=[("schedule", schedule)],
+        callbacks=callbacks,
     )
     with pinned_threads(1):
         net.fit(images)
@@ -220,3 +225,33 @@ def _dense_encoder(n_features, n_latents, n_hidden=128):
         nn.Linear(n_hidden, n_latents),
         nn.BatchNorm1d(n_latents, affine=False),
     )
+
+
+def colour_root(rows, image_shape):
+    """Symmetric root of the covariance of the channels of images' pixels.
+
+    What mixes channels of unit variance into the colours of the data: in photographs all channels
+    rise and fall together. For one channel it is the standard deviation.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+    image_shape : tuple (C, H, W)
+
+    Returns
+    -------
+    root : ndarray of shape (C, C), float32
+        Unit, where nothing in the rows moves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.models.autoencoder import colour_root
+    >>> grey = np.random.default_rng(0).normal(size=(100, 1, 4))
+    >>> colour_root(4 * np.repeat(grey, 2, axis=1).reshape(100, 8), (2, 2, 2)).round().tolist()
+    [[3.0, 3.0], [3.0, 3.0]]
+    """
+    pixels = np.moveaxis(rows.reshape(len(rows), *image_shape), 1, -1).reshape(-1, image_shape[0])
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(pixels, rowvar=False, bias=True)))
+    spreads = np.sqrt(variances.clip(0) if variances.max() > 0 else np.ones_like(variances))
+    return ((axes * spreads) @ axes.T).astype(np.float32)

@@ -17,7 +17,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from skinvert.inversion.transforms import RandomAffine
 from skinvert.models.classifiers import ConvClassifier, default_architecture
 from skinvert.models.frozen import FrozenClassifier, freeze
+from skinvert.models.resuming import Resume
 from skinvert.models.training import TrainingNet, local_seed, pinned_threads
+from skinvert.shards import fingerprint
 
 __all__ = ["PreparedClassifier", "default_network", "prepare_classifier"]
 
@@ -59,6 +61,7 @@ def prepare_classifier(
     adversarial_radius=0.0,
     device="cpu",
     seed=0,
+    checkpoint=None,
 ):
     """Train the classifier where that is asked for, and freeze it.
 
@@ -73,6 +76,8 @@ def prepare_classifier(
         As of `skinvert.models.frozen.freeze`.
     adversarial_radius : float, default=0.0
         Of the default network's training; see `TrainingNet`.
+    checkpoint : str or Path or None, default=None
+        File that the default network's training goes on from, and stores every epoch in.
 
     Returns
     -------
@@ -111,6 +116,7 @@ def prepare_classifier(
             adversarial_radius,
             device,
             seed,
+            checkpoint,
         )
     frozen, classes, fidelity = freeze(
         classifier,
@@ -126,7 +132,9 @@ def prepare_classifier(
     return PreparedClassifier(frozen, classes, fidelity, history)
 
 
-def _train(classifier, rows, y, image_shape, trailing_shape, classes, radius, device, seed):
+def _train(
+    classifier, rows, y, image_shape, trailing_shape, classes, radius, device, seed, checkpoint
+):
     """The trained classifier, the labels of its outputs and its history."""
     _refuse_fitted(classifier)
     labels = np.unique(y)
@@ -139,6 +147,8 @@ def _train(classifier, rows, y, image_shape, trailing_shape, classes, radius, de
         net = default_network(
             rows, image_shape, len(labels), seed=seed, adversarial_radius=radius, device=device
         )
+        if checkpoint is not None:
+            _make_resumable(net, checkpoint, rows, y)
         shape = image_shape if net.module is ConvClassifier else rows.shape[1:]
         return (*_fit_net(net, rows, y, labels, shape, seed), _loss_of(net))
     classifier = clone(classifier)
@@ -199,6 +209,13 @@ def default_network(rows, image_shape, n_classes, *, seed=0, adversarial_radius=
         callbacks=[("schedule", schedule)],
         **{f"module__{name}": value for name, value in arguments.items()},
     )
+
+
+def _make_resumable(net, checkpoint, rows, y):
+    facts = net.module.__qualname__, net.max_epochs, net.batch_size, net.seed
+    hashed = fingerprint(*facts, net.adversarial_radius, rows, np.unique(y, return_inverse=True)[1])
+    resume = Resume(checkpoint, hashed, part="classifier")
+    net.set_params(callbacks=[*net.callbacks, ("resume", resume)])
 
 
 def _refuse_fitted(classifier):
@@ -262,7 +279,19 @@ def _fit_net(classifier, rows, y, labels, shape, seed):
     columns = np.array([column[label] for label in y.tolist()], dtype=np.int64)
     with local_seed(seed), pinned_threads(1):
         classifier.fit(rows.reshape(len(rows), *shape), columns)
+    last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
+    if _was_stopped(last):
+        raise KeyboardInterrupt("the training of the classifier was interrupted.")
     return classifier, labels
+
+
+def _was_stopped(net):
+    """Whether Ctrl-C ended a skorch net's training, which skorch keeps for itself.
+
+    Early stopping looks alike, but comes after an epoch's end, where its duration is noted.
+    """
+    counts = dict(net.callbacks_).get("epoch_timer") is not None
+    return counts and len(net.history) > 0 and "dur" not in net.history[-1]
 
 
 def _loss_of(net):

@@ -244,21 +244,93 @@ def falling_problem(starts):
     )
 
 
-def divergence():
-    problem = falling_problem([9.5, 9.5, 9.5, 1.5, 9.5])
+def fall(starts, n_steps=5, **settings):
+    settings = {"batch_size": 2, "optimizer": SGD(1.0)} | settings
+    return optimize(falling_problem(starts), range(len(starts)), n_steps=n_steps, **settings)
+
+
+def test_a_row_that_diverges_is_taken_back_and_given_up():
+    # Above zero it may fall by a tenth of a step, a hundredth, a thousandth: then no more.
+    result = fall([9.337, 9.337, 9.337, 1.337, 9.337], n_steps=60, optimizer=SGD(0.5))
+    assert result.status.tolist() == ["diverged"] * 5
+    patient = fall([9.5, 9.5, 9.5, 1.5, 9.5])
+    assert patient.status.tolist() == ["completed"] * 5
+    assert patient.diagnostics["n_rollbacks"].tolist() == [0, 0, 0, 1, 0]
+    np.testing.assert_allclose(patient.images.ravel(), [4.5, 4.5, 4.5, 0.3, 4.5], atol=1e-6)
+    assert (result.diagnostics["n_rollbacks"] == 3).all()
+    assert (result.images >= 0).all()
+    assert (result.images < 1e-3).all(), "three returns leave steps of a thousandth"
+    step, term, row = min(result.divergences)
+    assert (step, term, row) == (4, "root", 3)
+
+
+def test_history_has_holes_where_steps_were_taken_back():
+    result = fall([1.5, 9.5])
+    assert np.isnan(result.history["root"]).tolist() == [
+        [False, False, True, False, False],
+        [False] * 5,
+    ]
+    np.testing.assert_allclose(result.history["height"][0], [1.5, 0.5, np.nan, 0.5, 0.4])
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "langevin"])
+@pytest.mark.parametrize("spoilt", [0, 3, 6])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_lost_row_changes_no_bit_of_the_others(value, spoilt, rule):
+    def problem(is_spoilt):
+        whole = matrix_problem()
+
+        def objective(params, rows, steps, noise):
+            values = whole.objective(params, rows, steps, noise)
+            bad = is_spoilt & (rows == spoilt) & (steps >= 4)
+            return {"scores": values["scores"] + torch.where(bad, value, 0.0)}
+
+        return Problem(start=whole.start, objective=objective, render=whole.render)
+
+    settings = {"batch_size": 3, "n_steps": 20, "optimizer": RULES[rule]}
+    sound, broken = (optimize(problem(k), SEEDS, **settings) for k in (False, True))
+    others = np.arange(N_ROWS) != spoilt
+    np.testing.assert_array_equal(broken.images[others], sound.images[others])
+    np.testing.assert_array_equal(broken.history["scores"][others], sound.history["scores"][others])
+    assert broken.status.tolist() == np.where(others, "completed", "diverged").tolist()
+    np.testing.assert_array_equal(
+        broken.history["scores"][spoilt, :4], sound.history["scores"][spoilt, :4]
+    )
+    assert np.isfinite(broken.images).all()
+
+
+def test_a_gradient_that_is_no_number_is_divergence_too():
+    # The root is finite where its slope is not.
+    problem = Problem(
+        start=lambda row, noise: (torch.full((1, 2), float(row)),),
+        objective=lambda params, rows, steps, noise: {"root": params[0].sqrt().sum(1)},
+        render=lambda params: params[0],
+    )
+    result = optimize(problem, range(3), batch_size=3, n_steps=9, optimizer=SGD(1e-3))
+    assert result.status.tolist() == ["diverged", "completed", "completed"]
+    assert result.images[0].tolist() == [0, 0]
+    assert result.divergences == [(9, "gradient", 0)]
+
+
+def divergence(n_steps=9):
     with pytest.raises(DivergenceError) as caught:
-        optimize(problem, range(5), batch_size=2, n_steps=5, optimizer=SGD(1.0))
+        fall([-1.0, -2.0, -3.0], n_steps)
     return caught.value
 
 
-def test_divergence_says_where_and_keeps_what_was_finished():
-    error = divergence()
+@pytest.mark.parametrize("n_steps", [1, 2, 9])
+def test_where_nothing_ever_worked_an_error_says_where(n_steps):
+    error = divergence(n_steps)
     assert isinstance(error, FloatingPointError)
-    assert (error.step, error.term, error.rows) == (3, "root", [3])
-    for word in ("'root'", "step 3", "[3]", "learning_rate"):
+    assert (error.step, error.term, error.rows) == (1, "root", [0, 1, 2])
+    for word in ("'root'", "step 1", "[0, 1, 2]", "learning_rate"):
         assert word in str(error)
-    assert error.result.status.tolist() == ["completed"] * 2 + ["unfinished"] * 3
-    assert error.result.images[:2].tolist() == [[4.5], [4.5]]
+    assert error.result.status.tolist() == ["unfinished"] * 3
+
+
+def test_a_batch_that_never_worked_does_not_wait():
+    error = divergence(1000)
+    assert error.result.n_sample_steps == 2 * 4 * 2
 
 
 def test_divergence_survives_a_worker_process():
