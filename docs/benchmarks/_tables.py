@@ -40,6 +40,8 @@ def _benchmark(name, folder, script, tables, minutes, *arguments, has_quick=Fals
 
 _RIVALS = "$SKINVERT_RIVALS"
 _INPUT = "benchmarks/input_optimization"
+_PEERS = "benchmarks/rivals"
+_SCALE = "benchmarks/scale"
 _JUDGING = "benchmarks/judging"
 _FLOWS = "benchmarks/invertible_flow"
 _NETWORKS = "reproductions/invertible_networks"
@@ -150,5 +152,39 @@ BENCHMARKS = [
     ),
     _benchmark("imagine-synthesis", _IMAGINE, "synthesis", ["synthesis"], 60, has_quick=True),
     _benchmark("imagine-position", _IMAGINE, "position", ["position"], 60, has_quick=True),
+    _benchmark(
+        "rivals-mnist",
+        _PEERS,
+        "rivals",
+        ["mnist_equal", "mnist_defaults"],
+        25,
+        "mnist",
+        "--environments",
+        _RIVALS,
+        has_quick=True,
+    ),
+    _benchmark(
+        "rivals-lite0",
+        _PEERS,
+        "rivals",
+        ["lite0_equal", "lite0_defaults"],
+        170,
+        "lite0",
+        "--environments",
+        _RIVALS,
+        has_quick=True,
+    ),
+    _benchmark("throughput", _SCALE, "throughput", ["throughput", "plan"], 10, has_quick=True),
+    _benchmark(
+        "scale",
+        _SCALE,
+        "scale",
+        ["killed", "throughput_of_workers", "out_of_core"],
+        30,
+        has_quick=True,
+    ),
+    _benchmark(
+        "reliability", "benchmarks/reliability", "reliability", ["reliability"], 60, has_quick=True
+    ),
     _benchmark("imagine-speed", _IMAGINE, "speed", ["speed"], 5, has_quick=True),
 ]
