@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import secrets
 import warnings
 from importlib import metadata
@@ -125,7 +126,10 @@ class GeneratorMixin(CallbackSupportMixin):
         }
 
     def __setstate__(self, state):
-        super().__setstate__(state)
+        # Parameters that came after the release that wrote the state are at their defaults.
+        later = inspect.signature(type(self)).parameters.values()
+        defaults = {new.name: new.default for new in later if new.default is not new.empty}
+        super().__setstate__(defaults | state)
         if getattr(self, "device_", None) is None or self.device_.type == "cpu":
             return
         try:
