@@ -1,6 +1,7 @@
 """Wherever the shards run, the bits are the same, and a lost worker loses nothing that was done."""
 
 import concurrent.futures
+import functools
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ class Mortal(InputOptimizationGenerator):
             (Path(self.graves) / str(rows.start)).unlink()
         except FileNotFoundError:
             return super()._generate_rows(target, seeds, rows, batch_size, callback)
+        if os.getpid() == self.parent:
+            raise AssertionError("no worker was there to make this shard")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -54,7 +57,7 @@ def mortal(net, digits, tmp_path):
     graves.mkdir()
     for first in (0, 2 * SHARD, 4 * SHARD):
         (graves / str(first)).touch()
-    mortal.graves = str(graves)
+    mortal.graves, mortal.parent = str(graves), os.getpid()
     return mortal, graves
 
 
@@ -67,12 +70,13 @@ def assert_same_bits(generator, tmp_path, expected=None):
     return expected
 
 
-def assert_survives(mortal, expected, tmp_path, death, most_calls):
+def assert_survives(mortal, expected, tmp_path, death, most_calls, awaited=lambda: None):
     """Calls repeat until one succeeds; every grave is filled; nothing is twice or missing."""
     generator, graves = mortal
     out = tmp_path / "images.npy"
     notes = []
     for _ in range(most_calls):
+        awaited()
         try:
             stored = generator.generate(Y, n_jobs=2, out=out)
             break
@@ -201,9 +205,9 @@ def dask_cluster():
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
         ) as cluster,
-        distributed.Client(cluster),
+        distributed.Client(cluster) as client,
     ):
-        yield
+        yield client
 
 
 @pytest.mark.slow
@@ -220,7 +224,9 @@ def test_dask_gives_the_same_bits_and_scores_and_survives(
     # Shards of a lost worker go to the next, unless the estimator was scattered to that one only.
     death = concurrent.futures.CancelledError
     with parallel_config("dask"):
-        assert_survives(mortal, expected, tmp_path, death, most_calls=4)
+        # One worker alone would be no better than the caller, who then does the work himself.
+        back = functools.partial(dask_cluster.wait_for_workers, 2, timeout=60)
+        assert_survives(mortal, expected, tmp_path, death, most_calls=4, awaited=back)
 
 
 @pytest.fixture(scope="module")
