@@ -208,7 +208,8 @@ def check_class_weights(weights, classes):
     Raises
     ------
     ValueError
-        For a wrong shape, unknown column names, negative or non-finite weights and all-zero rows.
+        For a wrong shape, unknown column names, negative or non-finite weights, those that are no
+        numbers, and all-zero rows.
 
     Examples
     --------
@@ -218,7 +219,10 @@ def check_class_weights(weights, classes):
     """
     if hasattr(weights, "columns"):
         weights = _frame_to_matrix(weights, classes)
-    weights = np.asarray(weights, dtype=np.float64)
+    try:
+        weights = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"weights must be numbers, one column a class: {error}.") from None
     if weights.ndim != 2 or weights.shape[1] != len(classes):
         raise ValueError(
             f"weights must have shape (n, {len(classes)}), one column a class in the order of "

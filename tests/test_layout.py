@@ -209,3 +209,9 @@ def test_absent_columns_of_a_frame_are_zero():
 def test_bad_class_weights_are_refused(weights, complaint):
     with pytest.raises(ValueError, match=complaint):
         check_class_weights(weights, ["a", "b"])
+
+
+@pytest.mark.parametrize("weights", [[["a", "b"]], [[1.0], [1.0, 2.0]], [[1j, 0]], [[{}, 1]]])
+def test_weights_that_are_no_numbers_are_named(weights):
+    with pytest.raises((TypeError, ValueError), match="weights must be numbers"):
+        check_class_weights(weights, ["x", "y"])
