@@ -71,18 +71,20 @@ class Verifier:
     """Lite1 at its own 240 pixels, which takes no part in any synthesis."""
 
     layer = "_blocks.15"  # the last before the resolution of the answer
+    last_layer = "_swish"  # the last with maps, rectified: where Grad-CAM is defined
 
     def __init__(self):
         self.net = FrozenClassifier(pretrained(1), (3, 240, 240), normalize=NORMALIZE)
 
-    def answers(self, images):
+    def answers(self, images, layer=None):
         """Logits (n, n_classes) and maps (n, C, h, w), attached to one graph."""
+        layer = layer or self.layer
         images = torch.as_tensor(np.ascontiguousarray(images)).requires_grad_()
         large = torch.nn.functional.interpolate(
             images, (240, 240), mode="bilinear", align_corners=False
         )
-        logits, activations = self.net.with_activations(large, [self.layer])
-        return logits, activations[self.layer]
+        logits, activations = self.net.with_activations(large, [layer])
+        return logits, activations[layer]
 
     def classes(self, images):
         """The class of each image."""
