@@ -87,7 +87,8 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         The paper's γ: of the critic's word (eq. 8), in the second stage. Images of fewer than 11
         pixels a side have no patches to judge, and go without.
     location_weight : float, default=10.0
-        The paper's ν: of the distance of the Grad-CAM map from the one asked for (eq. 10).
+        The paper's ν: of the distance of the Grad-CAM map from the one asked for (eq. 10). At 0
+        `position` is not heeded.
     n_steps : "auto" or tuple (first, second), default="auto"
         Steps of the two stages, the second one with the critic. "auto" is the paper's (2000, 2000)
         for images of 64 pixels or more, and (300, 100) for smaller ones.
@@ -440,7 +441,8 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
             Classes of the variations; None takes what the classifier says of X.
         position : array-like of shape (H, W) or (n, H, W), default=None
             Where the object shall be (section 4.2): a map without negative values, one for all or
-            one for each picture, such as `skinvert.inversion.attribution.gaussian_blob` draws.
+            one for each picture, such as `skinvert.inversion.attribution.gaussian_blob` draws. The
+            first image has the object there, and eq. 5 is met there and elsewhere apart.
         shape : array-like of pictures, of any shape that X may have, default=None
             One or n pictures that give the statistics of the deepest layer (section 4.3).
         style : array-like of pictures, of any shape that X may have, default=None

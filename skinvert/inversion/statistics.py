@@ -294,13 +294,26 @@ def record_features(network, layers):
             handle.remove()
 
 
-def shared_copy(classifier):
+def shared_copy(classifier, layers=None):
     """A copy of a `FrozenClassifier` on the same tensors: hooks on it are nobody else's.
 
-    Two threads that hook one network would read each other's features. The copy answers with its
-    layers as they are, norms not folded, so that all of them can be asked.
+    Two threads that hook one network would read each other's features.
+
+    Parameters
+    ----------
+    classifier : FrozenClassifier
+    layers : collection of str or None, default=None
+        All that will be asked besides the answer: norms are folded in the copy, which is faster,
+        unless one of these would then answer otherwise. None folds nothing, so that all can be.
+
+    Returns
+    -------
+    copied : FrozenClassifier
+        Its ``network`` is what answers, with and without activations.
     """
     copied = shared_modules(classifier)
+    if layers is not None and classifier.folding().changed.isdisjoint(layers):
+        copied.network = shared_modules(classifier.folding().network)
     copied._folded = Folding(copied.network)
     return copied
 

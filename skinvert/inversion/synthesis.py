@@ -15,6 +15,12 @@ from skinvert.inversion.guidance import FeatureMatching
 from skinvert.inversion.loop import Problem
 from skinvert.inversion.objectives import Objective
 from skinvert.inversion.optimizers import Adam, Cooldown, Intermittent
+from skinvert.inversion.placing import (
+    PlacedMatching,
+    Placement,
+    object_centres,
+    placed_statistics,
+)
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.statistics import channel_statistics, shared_copy
 from skinvert.inversion.targeted import TargetedObjective
@@ -40,7 +46,7 @@ class Guides:
     starts : ndarray or None
         First images; None starts from noise.
     maps : ndarray of shape (n, H, W) or None
-        Where the classifier shall look (eq. 10).
+        Where the classifier shall look (eq. 10), and the object shall be.
     queries : ndarray or None
         What stands outside the regions, and stays (eq. 13).
     regions, reference_regions : ndarray of bool of shape (n, H, W) or None
@@ -146,13 +152,19 @@ class GuidedSynthesis:
         device,
     ):
         # Hooks belong to this run: in another thread another one may hook the same network.
-        self.classifier = shared_copy(classifier)
+        asked = {*layers, location_layer, *objective.layers}
+        self.classifier = shared_copy(classifier, asked)
         self.shape = canvas.image_shape_
         self.canvas, self.guides, self.batch_size, self.device = canvas, guides, batch_size, device
         self.critic, self.window, self.schedule = critic, window, schedule
         self.patch_weight = patch_weight
-        matching = Objective([("feature", self._matching(layers, feature_weight))])
         located = guides.maps is not None and location_weight
+        self.placement = None
+        if located and not guides.is_style:
+            self.placement = self._placement(guides.references, target, location_layer)
+        matching = Objective(
+            [("feature", self._matching(layers, feature_weight, target, location_layer))]
+        )
         if guides.regions is None:
             objective += matching
         if located:
@@ -177,24 +189,51 @@ class GuidedSynthesis:
     def _masks(self, masks):
         return torch.from_numpy(masks).to(self.device, torch.float32)[:, None]
 
-    def _matching(self, layers, weight):
+    def _matching(self, layers, weight, target, location_layer):
         """Eq. 5, or 11 where another picture gives the shape, or the last part of 13."""
         guides = self.guides
         seen = guides.references
         if guides.reference_regions is not None:
             masks = guides.reference_regions[:, None].astype(np.float32)
             seen = (seen.reshape(-1, *self.shape) * masks).reshape(len(seen), -1)
-        statistics = self._statistics(seen, layers)
+        statistics = self._statistics(seen, layers, self.placement)
         if guides.shapes is not None:
-            statistics |= self._statistics(guides.shapes, layers[-1:])
-        return FeatureMatching(weight, statistics)
+            placement = self.placement and self._placement(guides.shapes, target, location_layer)
+            statistics |= self._statistics(guides.shapes, layers[-1:], placement)
+        if self.placement is None:
+            return FeatureMatching(weight, statistics)
+        return PlacedMatching(weight, statistics, self.placement.asked.to(self.device))
 
-    def _statistics(self, rows, layers):
-        def answer(images):
-            _, activations = self.classifier.with_activations(
-                images.reshape(-1, *self.shape), layers
-            )
-            return [part for name in layers for part in channel_statistics(activations[name])]
+    def _placement(self, rows, target, layer):
+        """Where the objects of some pictures are, and where they shall be."""
+        with torch.no_grad():
+            n_classes = self.classifier(self._images(rows[:1])).shape[1]
+        centres = object_centres(
+            self.classifier,
+            layer,
+            rows,
+            target.matrix(n_classes),
+            shape=self.shape,
+            batch_size=self.batch_size,
+            device=self.device,
+        )
+        return Placement(self.guides.maps, centres, self.shape[1:])
+
+    def _statistics(self, rows, layers, placement):
+        """Statistics of pictures by layer; those of their places where they have a placement."""
+        n_values = rows.shape[1]
+        if placement is not None:
+            rows = np.concatenate([rows, placement.known.flatten(1).numpy()], axis=1)
+
+        def answer(packed):
+            images, maps = packed[:, :n_values].reshape(-1, *self.shape), packed[:, n_values:]
+            _, activations = self.classifier.with_activations(images, layers)
+            if placement is None:
+                found = [channel_statistics(activations[name]) for name in layers]
+            else:
+                maps = maps.reshape(-1, *self.shape[1:])
+                found = [placed_statistics(activations[name], maps) for name in layers]
+            return [part for parts in found for part in parts]
 
         parts = [
             torch.from_numpy(part).to(self.device)
@@ -233,6 +272,11 @@ class GuidedSynthesis:
             params = self.canvas.start(noise)
         else:
             params = self.canvas.from_images(self._images(self.guides.starts[row : row + 1]))
+        if self.placement is not None:
+            image = self.canvas.render(params)
+            params = self.canvas.from_images(
+                self.placement.start(row, image, self.references[row : row + 1])
+            )
         weights = () if self.critic is None else self.critic.start(noise)
         return (*params, *weights)
 

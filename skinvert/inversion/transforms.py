@@ -245,6 +245,11 @@ class RandomAffine(BaseEstimator):
 
     def apply(self, images, drawn, value_range=(0.0, 1.0)):
         """Views of shape (B, C, H, W)."""
+        shifts_alone = self.scale is None and self.degrees == 0
+        if shifts_alone and torch.equal(
+            drawn[:, :, :2], torch.eye(2).to(drawn).expand(len(drawn), 2, 2)
+        ):
+            return _shifted(images, drawn)
         return apply_view(images, drawn)
 
 
@@ -517,6 +522,21 @@ def apply_view(images, matrices):
     grid = of_x * x[:, None] + of_y * y[:, None, None] + shift
     return torch.nn.functional.grid_sample(
         images, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def _shifted(images, matrices):
+    """`apply_view` for shifts by whole pixels: windows, with nothing to interpolate."""
+    height, width = images.shape[2:]
+    moves = (matrices[:, :, 2].cpu() * torch.tensor([width / 2, height / 2])).round().long()
+    most_x, most_y = moves.abs().amax(0).tolist()
+    margins = (most_x, most_x, most_y, most_y)
+    wide = torch.nn.functional.pad(images, margins, mode="replicate")
+    return torch.stack(
+        [
+            image[:, most_y + y :, most_x + x :][:, :height, :width]
+            for image, (x, y) in zip(wide.unbind(0), moves.tolist(), strict=True)
+        ]
     )
 
 

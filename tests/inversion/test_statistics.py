@@ -183,6 +183,19 @@ def test_a_shared_copy_has_the_same_tensors_and_hooks_of_its_own(frozen):
         assert features == {}
 
 
+@pytest.mark.parametrize(("layers", "folds"), [(None, False), (["1", "2"], True), (["0"], False)])
+def test_a_shared_copy_folds_where_nobody_asks(frozen, layers, folds):
+    copied = shared_copy(frozen, layers)
+    assert isinstance(copied.network[1], nn.BatchNorm2d) != folds
+    images = torch.randn(2, 2, 6, 6)
+    asked = layers or ["0", "1"]
+    logits, found = copied.with_activations(images, asked)
+    whole_logits, whole = frozen.with_activations(images, asked)
+    torch.testing.assert_close(logits, whole_logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
+    assert isinstance(frozen.network[1], nn.BatchNorm2d)
+
+
 def test_threads_do_not_read_each_others_features(frozen):
     found = {}
 

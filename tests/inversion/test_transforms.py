@@ -330,3 +330,16 @@ def test_erasing_comes_as_often_as_asked():
     drawn = RandomErasing(p=0.3).draw(RowNoise(range(500)), (1, 8, 8))
     assert (drawn[:, 2] > 0).float().mean() == pytest.approx(0.3, abs=0.08)
     assert not RandomErasing(p=0).draw(RowNoise(range(50)), (1, 8, 8)).any()
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 14), (1, 14, 9)])
+def test_shifts_by_whole_pixels_are_what_resampling_makes_of_them(shape):
+    transform = RandomAffine(translate=(0.3, 0.4))
+    images = torch.rand(16, *shape, dtype=torch.float64, requires_grad=True)
+    drawn = transform.draw(RowNoise(range(16)), shape)
+    views, expected = transform.apply(images, drawn), apply_view(images, drawn)
+    assert len(torch.unique(drawn, dim=0)) > 8
+    torch.testing.assert_close(views, expected, rtol=1e-6, atol=1e-6)
+    probe = torch.rand_like(views)
+    slopes = [torch.autograd.grad((probe * v).sum(), images)[0] for v in (views, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def save_picture(flags, name, lines):
     """Lines of pictures (C, H, W) in [0, 1] as one image."""
     from PIL import Image
 
-    folder = Path("/tmp") if flags.quick or flags.tune else RESULTS
+    folder = Path(tempfile.gettempdir()) if flags.quick or flags.tune else RESULTS
     folder.mkdir(exist_ok=True)
     sheet = np.vstack([np.hstack([np.moveaxis(p, 0, -1) for p in line]) for line in lines])
     sheet = np.squeeze((sheet.clip(0, 1) * 255).round().astype(np.uint8))

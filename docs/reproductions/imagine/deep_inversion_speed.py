@@ -15,6 +15,7 @@ import torch
 from deep_inversion_imagenet import COMMON, NORMALIZE, RESULTS, Stopwatch, pretrained, write
 
 from skinvert import DeepInversion
+from skinvert.inversion.statistics import shared_copy
 from skinvert.models.frozen import FrozenClassifier
 
 BATCH, N_STEPS = 8, 4
@@ -42,8 +43,7 @@ def bare_passes(frozen, images, columns):
 def ratios(n_repeats):
     """Processor and wall seconds of a run over those of as many bare passes, by turns."""
     frozen = FrozenClassifier(pretrained(0), (3, 224, 224), normalize=NORMALIZE)
-    unfolded = FrozenClassifier(pretrained(0), (3, 224, 224), normalize=NORMALIZE)
-    unfolded._folded = [unfolded.network]
+    unfolded = shared_copy(frozen)
     images, columns = torch.rand(BATCH, 3, 224, 224), torch.arange(BATCH)
     settings = {
         "bare, folded": None,
@@ -53,7 +53,16 @@ def ratios(n_repeats):
         "DeepInversion, statistics_weight=0": {"statistics_weight": 0.0},
     }
     generators = {name: generator(**s) for name, s in settings.items() if s is not None}
-    blocks = {name: lambda g=g: g.generate(range(BATCH)) for name, g in generators.items()}
+
+    def steps(made):
+        """As many steps as the bare passes, beside one more that every block takes."""
+        made.set_params(n_steps=N_STEPS + 1).generate(range(BATCH))
+
+    def one_step(made):
+        made.set_params(n_steps=1).generate(range(BATCH))
+
+    blocks = {name: lambda g=g: steps(g) for name, g in generators.items()}
+    firsts = {name: lambda g=g: one_step(g) for name, g in generators.items()}
     blocks = {
         "bare, folded": lambda: bare_passes(frozen, images, columns),
         "bare, batch normalisation as it is": lambda: bare_passes(unfolded, images, columns),
@@ -61,9 +70,15 @@ def ratios(n_repeats):
     seconds = {name: [] for name in blocks}
     for _ in range(n_repeats + 1):  # the first warms up
         for name, block in blocks.items():
+            before = 0.0, 0.0
+            if name in firsts:
+                # What a run costs once, its first step among it, is no cost of a step.
+                with Stopwatch() as watch:
+                    firsts[name]()
+                before = watch.cpu, watch.wall
             with Stopwatch() as watch:
                 block()
-            seconds[name].append((watch.cpu, watch.wall))
+            seconds[name].append((watch.cpu - before[0], watch.wall - before[1]))
     medians = {
         name: [statistics.median(part) for part in zip(*taken[1:], strict=True)]
         for name, taken in seconds.items()
