@@ -263,14 +263,14 @@ class _Slots:
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
         with torch.no_grad():
-            self.rollback.remember(self._state())
+            self.rollback.remember(self._state(), total)
             for parameter, gradient, buffers, rule in zip(
                 self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
                     rule.update(parameter, gradient, buffers, steps + 1, self.noise)
             problem.project(self.params)
-            self.rollback.correct(self._state(), total, len(self.params))
+            self.rollback.correct(self._state(), len(self.params))
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
 
     def stalled(self, values, tol, patience):

@@ -35,9 +35,9 @@ class Rollback:
     >>> rollback.admit(0, [x])
     >>> rollback.admit(1, [x])
     >>> for total in ([1.0, 1.0], [1.0, float("nan")]):
-    ...     rollback.remember([x])
+    ...     rollback.remember([x], torch.tensor(total))
     ...     _ = x.add_(1.0)
-    ...     rollback.correct([x], torch.tensor(total), n_params=1)
+    ...     rollback.correct([x], n_params=1)
     >>> x.flatten().tolist(), rollback.counts.tolist()
     ([2.0, 0.0], [0, 1])
     """
@@ -45,7 +45,8 @@ class Rollback:
     def __init__(self, n_slots, device):
         self.counts = np.zeros(n_slots, dtype=int)
         self.given_up = np.zeros(n_slots, dtype=bool)
-        self.good = self.here = None
+        self.sound = np.ones(n_slots, dtype=bool)
+        self.good = None
         self.device = device
 
     def admit(self, slot, state):
@@ -53,55 +54,66 @@ class Rollback:
         self.counts[slot], self.given_up[slot] = 0, False
         if self.good is None:
             self.good = [value.detach().clone() for value in state]
-            self.here = [torch.empty_like(value) for value in self.good]
         for kept, value in zip(self.good, state, strict=True):
             kept[slot] = value.detach()[slot]
 
-    def remember(self, state):
-        """Keep the state that the objective was just computed at, before it is moved."""
-        for kept, value in zip(self.here, state, strict=True):
-            kept.copy_(value.detach())
+    def remember(self, state, total):
+        """Keep the state that is about to be moved, where its objective is finite.
 
-    def correct(self, state, total, n_params):
+        Parameters
+        ----------
+        state : list of Tensor (n_slots, ...)
+        total : Tensor of shape (n_slots,)
+            The objective there.
+        """
+        self.sound = torch.isfinite(total.detach()).cpu().numpy()
+        kept_slots = self.sound & ~self.given_up
+        for kept, value in zip(self.good, state, strict=True):
+            if kept_slots.all():
+                kept.copy_(value.detach())
+            else:
+                kept.copy_(torch.where(_beside(kept_slots, value), value.detach(), kept))
+
+    def correct(self, state, n_params):
         """Shorten the steps of rows that were taken back, and take back those that went wrong.
 
         Parameters
         ----------
         state : list of Tensor (n_slots, ...)
             After the step; changed in place.
-        total : Tensor of shape (n_slots,)
-            The objective before it.
         n_params : int
             How many of `state` are parameters; the rest is the memory of their rules.
         """
         if self.counts.any():
             self._shorten(state[:n_params])
-        sound = torch.isfinite(total.detach())
-        arrived = sound.clone()
-        for value in state:
-            arrived &= torch.isfinite(value.detach()).reshape(len(value), -1).all(1)
-        lost = ~arrived.cpu().numpy()
-        if not lost.any() and not self.given_up.any():
-            self.good, self.here = self.here, self.good
-            return
+        lost = ~(self.sound & _all_finite(state))
         self.counts[lost & ~self.given_up] += 1
         self.given_up |= self.counts > _MOST
-        self._take_back(state, sound & ~self._mask(self.given_up), self._mask(lost | self.given_up))
         np.minimum(self.counts, _MOST, out=self.counts)
+        back = lost | self.given_up
+        if not back.any():
+            return
+        for good, value in zip(self.good, state, strict=True):
+            value.copy_(torch.where(_beside(back, value), good, value.detach()))
 
     def _shorten(self, params):
-        factors = torch.from_numpy(_SHRINK**self.counts).to(self.device)
-        for here, value in zip(self.here[: len(params)], params, strict=True):
-            shape = (-1, *[1] * (value.ndim - 1))
-            shorter = here + factors.reshape(shape).to(value.dtype) * (value.detach() - here)
-            value.copy_(torch.where((factors < 1).reshape(shape), shorter, value.detach()))
+        for good, value in zip(self.good[: len(params)], params, strict=True):
+            factors = _beside(_SHRINK**self.counts, value)
+            shorter = good + factors.to(value.dtype) * (value.detach() - good)
+            value.copy_(torch.where(factors < 1, shorter, value.detach()))
 
-    def _take_back(self, state, sound, lost):
-        for good, here, value in zip(self.good, self.here, state, strict=True):
-            shape = (-1, *[1] * (value.ndim - 1))
-            # Where the objective was finite, "here" is the last good state; else it was before.
-            good.copy_(torch.where(sound.reshape(shape), here, good))
-            value.copy_(torch.where(lost.reshape(shape), good, value.detach()))
 
-    def _mask(self, slots):
-        return torch.from_numpy(slots).to(self.device)
+def _all_finite(state):
+    """Slots (n_slots,) without a NaN or an infinity."""
+    # One pass: a sum tells of both. Only a sum that overflows has to be looked at closely.
+    rows = [value.detach().reshape(len(value), -1) for value in state]
+    finite = torch.isfinite(torch.stack([values.sum(1) for values in rows])).all(0)
+    if not finite.all():
+        finite = torch.stack([torch.isfinite(values).all(1) for values in rows]).all(0)
+    return finite.cpu().numpy()
+
+
+def _beside(values, other):
+    """Values (n_slots,) in the shape that broadcasts against `other` (n_slots, ...)."""
+    shaped = torch.from_numpy(values).reshape(-1, *[1] * (other.ndim - 1))
+    return shaped.to(other.device)
