@@ -175,6 +175,7 @@ BENCHMARKS = [
         has_quick=True,
     ),
     _benchmark("throughput", _SCALE, "throughput", ["throughput", "plan"], 10, has_quick=True),
+    _benchmark("sizes", _SCALE, "sizes", ["sizes"], 15, has_quick=True),
     _benchmark(
         "scale",
         _SCALE,
