@@ -38,14 +38,14 @@ METHODS = {
         prior="mean", prior_scale="mean_squared", prior_weight=50.0, init="noise", n_steps=100,
         random_state=0,
     ),
-    "ReGene": lambda net: ReGene(net, n_epochs=2, random_state=0),
+    "ReGene": lambda net: ReGene(net, n_epochs=20, random_state=0),
 }  # fmt: skip
 
 
 def of_methods(X, y, n_images):
     """Processor seconds an image and megabytes of the fitted estimator, by method."""
     classifier = TrainingNet(
-        ConvClassifier, module__image_shape=(1, 28, 28), module__n_classes=10, max_epochs=3
+        ConvClassifier, module__image_shape=(1, 28, 28), module__n_classes=10, max_epochs=10
     )
     net = classifier.fit(X.reshape(-1, 1, 28, 28), y).module_
     found = {}
