@@ -7,6 +7,8 @@ Imported by what writes ONNX files alone: it needs the optional package onnxscri
 # mypy: ignore-errors
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +25,7 @@ __all__ = ["OPERATORS", "mixture_inverse", "tail_coefficients"]
 
 _NEWTON_STEPS = 20
 _N_POWERS = 32
+_N_DOUBLINGS = 4  # of two powers
 _CENTRE = 3.75
 
 
@@ -66,25 +69,16 @@ _ZERO, _ONE, _TWO, _HALF = (_float64(value) for value in (0.0, 1.0, 2.0, 0.5))
 _PLACE, _ROOT = _float64(_CENTRE), _float64(0.5**0.5)
 _LOG_TWO, _LOG_ROOT = _float64(math.log(2)), _float64(0.5 * math.log(2 * math.pi))
 _TAIL = _float64(tail_coefficients())
+_Rows = DOUBLE[...]
 _DOMAIN = onnxscript.values.Opset("skinvert", 1)
 
 
 @onnxscript.script(_DOMAIN, default_opset=op)
-def _mixture_inverse(
-    z: DOUBLE[...], log_weights: DOUBLE[...], means: DOUBLE[...], factors: DOUBLE[...]
-) -> DOUBLE[...]:
+def _mixture_inverse(z: _Rows, log_weights: _Rows, means: _Rows, factors: _Rows) -> _Rows:
     """`MixtureTransport.inverse`. One function: the exporter drops what a function calls."""
-    zero, one, two = op.Constant(value=_ZERO), op.Constant(value=_ONE), op.Constant(value=_TWO)
-    half, place, tail = (
-        op.Constant(value=_HALF),
-        op.Constant(value=_PLACE),
-        op.Constant(value=_TAIL),
-    )
-    root, log_two = op.Constant(value=_ROOT), op.Constant(value=_LOG_TWO)
-    log_root = op.Constant(value=_LOG_ROOT)
     units = op.EyeLike(op.Gather(factors, 0, axis=0))
-    x = z * zero
-    own = op.Unsqueeze(means, [1]) * zero + op.Unsqueeze(x, [0])
+    x = z * _ZERO
+    own = op.Unsqueeze(means, [1]) * _ZERO + op.Unsqueeze(x, [0])
     log_joint = op.Unsqueeze(log_weights, [1]) + op.ReduceSum(own, [2], keepdims=0)
     n_features = op.Squeeze(op.Shape(z, start=1, end=2))
     for k in range(n_features):
@@ -97,9 +91,9 @@ def _mixture_inverse(
         # Sums of exponentials relative to the largest, for far out the others underflow.
         weights = log_joint - op.ReduceMax(log_joint, [0], keepdims=1)
         weights = weights - op.Log(op.ReduceSum(op.Exp(weights), [0], keepdims=1))
-        heights = weights - op.Log(spread) - log_root
+        heights = weights - op.Log(spread) - _LOG_ROOT
         asked = op.Gather(z, k, axis=1)
-        side = op.Where(op.Less(asked, zero), one, op.Neg(one))
+        side = op.Where(op.Less(asked, _ZERO), _ONE, op.Neg(_ONE))
         candidates = centre + spread * asked
         low = op.ReduceMin(candidates, [0], keepdims=0)
         high = op.ReduceMax(candidates, [0], keepdims=0)
@@ -108,37 +102,28 @@ def _mixture_inverse(
             at = (found - centre) / spread
             # Logarithms of Φ, in the last row of what is asked for.
             points = side * op.Concat(at, op.Unsqueeze(asked, [0]), axis=0)
-            u = op.Abs(points) * root
-            t = op.Unsqueeze((u - place) / (u + place), [-1])
-            powers = op.Concat(t * zero + one, t, axis=-1)
-            t = t * t
-            powers = op.Concat(powers, powers * t, axis=-1)
-            t = t * t
-            powers = op.Concat(powers, powers * t, axis=-1)
-            t = t * t
-            powers = op.Concat(powers, powers * t, axis=-1)
-            t = t * t
-            powers = op.Concat(powers, powers * t, axis=-1)
-            far = op.Log(op.MatMul(powers, tail)) - op.Log(one + two * u) - u * u - log_two
-            levels = op.Where(op.Less(points, zero), far, op.Log(one - op.Exp(far)))
-            goal = op.Gather(levels, -1, axis=0)
+            u = op.Abs(points) * _ROOT
+            t = op.Unsqueeze((u - _PLACE) / (u + _PLACE), [-1])
+            powers = op.Concat(t * _ZERO + _ONE, t, axis=-1)
+            for _doubling in range(_N_DOUBLINGS):
+                t = t * t
+                powers = op.Concat(powers, powers * t, axis=-1)
+            far = op.Log(op.MatMul(powers, _TAIL)) - op.Log(_ONE + _TWO * u) - u * u - _LOG_TWO
+            levels = op.Where(op.Less(points, _ZERO), far, op.Log(_ONE - op.Exp(far)))
             terms = weights + op.Slice(levels, [0], [-1], [0])
             most = op.ReduceMax(terms, [0], keepdims=0)
             tails = op.ReduceSum(op.Exp(terms - most), [0], keepdims=0)
-            level = most + op.Log(tails)
-            density = op.ReduceSum(op.Exp(heights - half * at * at - most), [0], keepdims=0)
+            density = op.ReduceSum(op.Exp(heights - _HALF * at * at - most), [0], keepdims=0)
             # Newton's method on the logarithm of the smaller tail, kept in a bracket.
-            gap = side * (level - goal)
-            is_low = op.LessOrEqual(gap, zero)
-            low = op.Where(is_low, found, low)
-            high = op.Where(is_low, high, found)
+            gap = side * (most + op.Log(tails) - op.Gather(levels, -1, axis=0))
+            low = op.Where(gap <= _ZERO, found, low)
+            high = op.Where(gap <= _ZERO, high, found)
             step = found - gap * tails / density
-            is_inside = op.And(op.GreaterOrEqual(step, low), op.LessOrEqual(step, high))
-            found = op.Where(is_inside, step, half * (low + high))
+            found = op.Where(op.And(step >= low, step <= high), step, _HALF * (low + high))
         reached = (found - centre) / spread
         x = x + op.Unsqueeze(found, [1]) * unit
         own = own + op.Unsqueeze(reached, [2]) * unit
-        log_joint = log_joint - half * reached * reached - op.Log(spread)
+        log_joint = log_joint - _HALF * reached * reached - op.Log(spread)
     return x
 
 
@@ -165,4 +150,6 @@ def _shape_of_inverse(z, log_weights, means, factors):
     return torch.empty_like(z)
 
 
-OPERATORS = {torch.ops.skinvert.mixture_inverse.default: _mixture_inverse}
+OPERATORS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.skinvert.mixture_inverse.default: _mixture_inverse
+}

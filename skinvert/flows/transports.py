@@ -1,6 +1,7 @@
 """Monotone maps of single coordinates to a standard normal: splines, and a mixture's own."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -173,7 +174,12 @@ class MixtureTransport(nn.Module):
         return z, torch.logsumexp(joint[:, :, -1], dim=0) - log_normal(z)
 
     def inverse(self, z):
-        """Points (n, n_features) of standard normal coordinates, one monotone equation each."""
+        """Points (n, n_features) of standard normal coordinates, one monotone equation each.
+
+        Coordinates of up to a million come back to float64's rounding. Those of a row that are
+        much larger leave no digits, in their squares, for what tells components apart by the
+        others; each is a finite and increasing function of its latent all the same.
+        """
         n_rows, n_features = z.shape
         own = z.new_zeros(len(self.means), n_rows, n_features)
         log_weights = self.log_weights[:, None].expand(-1, n_rows).clone()
@@ -182,7 +188,7 @@ class MixtureTransport(nn.Module):
             along = own[:, :, :k] @ self.factors[:, k, :k, None]
             centre = self.means[:, k, None] + along[:, :, 0]
             spread = self.spreads[:, k, None]
-            x[:, k] = _mixture_quantile(z[:, k], torch.softmax(log_weights, 0), centre, spread)
+            x[:, k] = _mixture_quantile(z[:, k], log_weights, centre, spread)
             own[:, :, k] = (x[:, k] - centre) / spread
             log_weights = log_weights - 0.5 * own[:, :, k].square() - spread.log()
         return x
@@ -206,28 +212,37 @@ def _newton(z, log_level):
     return z - (at - log_level) * (at - log_density).exp()
 
 
-def _mixture_quantile(z, weights, centre, spread):
-    """Where a mixture's distribution function reaches Φ(z); shapes (n,) and (n_components, n)."""
-    x = _solve(z, weights, centre, spread, _log_tail)
-    # Far out the tails underflow, and only their logarithms are left to work with.
+def _mixture_quantile(z, log_weights, centre, spread):
+    """Where a mixture's distribution function reaches Φ(z); shapes (n,) and (n_components, n).
+
+    The weights need not sum to one.
+    """
+    weights = torch.softmax(log_weights, dim=0)
+    candidates = centre + spread * z
+    mean = (weights * candidates).sum(0)
+    x = _solve(z, mean, candidates, centre, spread, partial(_log_tail, weights))
+    # Far out tails underflow, and so do the weights of components that are unlikely by the
+    # coordinates before, however much of the tail is theirs: only logarithms are left to work with.
     far = torch.nonzero(z.abs() > _FARTHEST)[:, 0]
     if len(far):
-        x[far] = _solve(z[far], weights[:, far], centre[:, far], spread, _log_tail_far_out)
+        z, candidates = z[far], candidates[:, far]
+        # Steps from the far side don't overshoot.
+        farthest = torch.where(z < 0, candidates.amin(0), candidates.amax(0))
+        tail = partial(_log_tail_far_out, torch.log_softmax(log_weights[:, far], dim=0))
+        x[far] = _solve(z, farthest, candidates, centre[:, far], spread, tail)
     return x
 
 
-def _solve(z, weights, centre, spread, log_tail):
-    """Newton's method on the logarithm of the smaller tail, kept in a bracket.
+def _solve(z, x, candidates, centre, spread, log_tail):
+    """Newton's method on the logarithm of the smaller tail, from x and kept in a bracket.
 
     The number of steps is fixed, so that a row's bits don't depend on its neighbours.
     """
     side = torch.where(z < 0, 1.0, -1.0).to(z.dtype)
     goal = torch.special.log_ndtr(side * z)
-    candidates = centre + spread * z
     low, high = candidates.amin(0), candidates.amax(0)
-    x = (weights * candidates).sum(0)
     for _ in range(_NEWTON_STEPS):
-        level, slope = log_tail(side * (x - centre) / spread, weights, spread)
+        level, slope = log_tail(side * (x - centre) / spread, spread)
         gap = side * (level - goal)
         low, high = torch.where(gap <= 0, x, low), torch.where(gap >= 0, x, high)
         step = x - gap / slope
@@ -235,14 +250,14 @@ def _solve(z, weights, centre, spread, log_tail):
     return x
 
 
-def _log_tail(own, weights, spread):
+def _log_tail(weights, own, spread):
     """Logarithm of a mixture's tail at components' own coordinates, and its slope in x."""
     tail = (weights * torch.special.erfc(own * -(0.5**0.5))).sum(0) / 2
     density = (weights * (-0.5 * own.square()).exp() / spread).sum(0) / math.sqrt(2 * math.pi)
     return tail.log(), density / tail
 
 
-def _log_tail_far_out(own, weights, spread):
-    level = torch.logsumexp(weights.log() + torch.special.log_ndtr(own), dim=0)
-    terms = weights.log() - 0.5 * own.square() - spread.log() - 0.5 * math.log(2 * math.pi)
+def _log_tail_far_out(log_weights, own, spread):
+    level = torch.logsumexp(log_weights + torch.special.log_ndtr(own), dim=0)
+    terms = log_weights - 0.5 * own.square() - spread.log() - 0.5 * math.log(2 * math.pi)
     return level, (torch.logsumexp(terms, dim=0) - level).exp()

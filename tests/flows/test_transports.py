@@ -99,6 +99,36 @@ def test_a_mixtures_transport_is_inverted_far_out(mixture):
     torch.testing.assert_close(mixture.inverse(mixture(x)[0]), x, rtol=1e-6, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def uneven():
+    """Components tight along some of many coordinates, wide along others: weights underflow."""
+    generator = torch.Generator().manual_seed(3)
+    spreads = torch.randn(5, 16, generator=generator).double().exp()
+    factors = torch.randn(5, 16, 16, generator=generator).double().tril(-1) / 8
+    factors = spreads[:, :, None] * (factors + torch.eye(16).double())
+    means = torch.randn(5, 16, generator=generator).double()
+    return MixtureTransport(torch.full((5,), 0.2).double(), means, factors)
+
+
+@pytest.mark.parametrize("scale", [1.0, 25.0, 40.0, 1e3, 1e6])
+def test_latents_of_any_scale_are_reached(scale, uneven):
+    generator = torch.Generator().manual_seed(4)
+    z = scale * torch.randn(60, 16, generator=generator).double()
+    torch.testing.assert_close(uneven(uneven.inverse(z))[0], z, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [40.0, 1e8, 1e14])
+@pytest.mark.parametrize("place", [0, 7, 15])
+def test_a_mixtures_inverse_is_finite_and_increasing(scale, place, uneven):
+    z = torch.randn(1, 16, generator=torch.Generator().manual_seed(5)).double().repeat(201, 1)
+    z[:, place] = scale * torch.linspace(-1, 1, 201).double()
+    x = uneven.inverse(z)
+    assert bool(torch.isfinite(x).all())
+    assert bool((x[:, place].diff() > 0).all())
+    before = x[:, :place]
+    torch.testing.assert_close(before, before[:1].expand_as(before), msg="it is triangular")
+
+
 def test_draws_of_the_mixture_become_normal(mixture):
     generator = torch.Generator().manual_seed(2)
     component = torch.multinomial(mixture.log_weights.exp(), 3000, True, generator=generator)
