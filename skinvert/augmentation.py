@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -59,12 +61,18 @@ class GenerativeSampler(BaseEstimator):
     _doc_link_module = "skinvert"
     _doc_link_template = GeneratorMixin._doc_link_template
 
-    def __init__(self, generator=None, *, sampling_strategy="auto", random_state=None):
+    def __init__(
+        self,
+        generator: Any = None,
+        *,
+        sampling_strategy: str | float | Mapping[Any, int] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.generator = generator
         self.sampling_strategy = sampling_strategy
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the generator.
 
         Parameters
@@ -82,7 +90,7 @@ class GenerativeSampler(BaseEstimator):
         self.generator_ = generator.fit(X, y)
         return self
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Any, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Fit the generator and return the data with generated rows after them.
 
         Parameters

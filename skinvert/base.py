@@ -5,11 +5,15 @@ import functools
 import inspect
 import secrets
 import warnings
+from collections.abc import Callable
 from importlib import metadata
 from numbers import Integral
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -34,8 +38,11 @@ __all__ = ["GeneratorMixin", "whole_or_nothing"]
 
 _BATCHES_PER_SHARD = 8
 
+Arguments = ParamSpec("Arguments")
+Estimator = TypeVar("Estimator")
 
-def documentation_url():
+
+def documentation_url() -> str | None:
     """The site that the installed package's metadata names, or None where it names none."""
     try:
         links = metadata.metadata("skinvert").get_all("Project-URL") or []
@@ -45,7 +52,9 @@ def documentation_url():
     return named.get("Documentation", "").rstrip("/") or None
 
 
-def whole_or_nothing(fit):
+def whole_or_nothing(
+    fit: Callable[Concatenate[Estimator, Arguments], Estimator],
+) -> Callable[Concatenate[Estimator, Arguments], Estimator]:
     """Decorate a `fit` so that one that raises leaves the estimator as it was.
 
     After Ctrl-C it says, besides, that it was interrupted, whatever it is asked: half a fit shall
@@ -63,7 +72,7 @@ def whole_or_nothing(fit):
     heard = fit_with_callbacks(fit)
 
     @functools.wraps(fit)
-    def whole(self, *args, **kwargs):
+    def whole(self: Any, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
         before = dict(vars(self))
         vars(self).pop("_interrupted", None)
         try:
@@ -199,15 +208,15 @@ class GeneratorMixin(CallbackSupportMixin):
 
     def generate(
         self,
-        y=None,
+        y: ArrayLike | None = None,
         *,
-        weights=None,
-        target=None,
-        random_state=None,
-        n_jobs=None,
-        out=None,
-        return_info=False,
-    ):
+        weights: ArrayLike | None = None,
+        target: Target | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        out: str | Path | None = None,
+        return_info: bool = False,
+    ) -> Any:
         """Generate one image for each requested row, in order.
 
         Exactly one of `y`, `weights` and `target` says what is asked for.
@@ -273,7 +282,9 @@ class GeneratorMixin(CallbackSupportMixin):
             return run.to_file(out, n_jobs, return_info)
         return run.to_memory(n_jobs, return_info)
 
-    def sample(self, n_samples=1, *, random_state=None):
+    def sample(
+        self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Generate images of labels drawn from ``class_prior_``.
 
         Parameters
@@ -301,7 +312,7 @@ class GeneratorMixin(CallbackSupportMixin):
         y = self.classes_[rng.choice(len(self.classes_), size=n_samples, p=self.class_prior_)]
         return self.generate(y, random_state=root), y
 
-    def score(self, X, y):
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Accuracy on real rows of a judge trained on generated ones.
 
         A cheap judge (logistic regression) is trained on ``(generate(y), y)`` with the

@@ -5,14 +5,23 @@ picture, made anew after a region of a picture of B, so that the classifier says
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skinvert.inversion.attribution import discriminant_maps, normalized, regions_of
+from skinvert.inversion.references import places_of
 from skinvert.models.trials import in_batches
 
-__all__ = ["Counterfactuals", "find_regions", "nearest_references"]
+__all__ = [
+    "Counterfactuals",
+    "changed_share",
+    "check_questions",
+    "find_regions",
+    "nearest_references",
+]
 
 
 @dataclass
@@ -48,6 +57,70 @@ class Counterfactuals:
 
     def __len__(self):
         return len(self.images)
+
+
+def check_questions(
+    columns: NDArray[np.integer], reference_columns: NDArray[np.integer], classes: NDArray[Any]
+) -> None:
+    """Refuse questions that have their answer already, or nothing to be answered with.
+
+    Parameters
+    ----------
+    columns : ndarray of int of shape (n, 2)
+        The class that the classifier gives each query, and the one that is asked about.
+    reference_columns : ndarray of int of shape (n_references,)
+    classes : ndarray of shape (n_classes,)
+
+    Raises
+    ------
+    ValueError
+        Where both classes are the same, and for classes without a reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.counterfactual import check_questions
+    >>> check_questions(np.array([[0, 1]]), np.array([1]), np.array(["cat", "dog"]))
+    """
+    same = np.flatnonzero(columns[:, 0] == columns[:, 1])
+    if len(same):
+        label = classes.tolist()[columns[same[0], 1]]
+        raise ValueError(
+            f"the classifier calls row {same[0]} of X {label!r} already; ask about another class."
+        )
+    for column in np.unique(columns[:, 1]):
+        places_of(column, reference_columns, classes)
+
+
+def changed_share(
+    rows: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    image_shape: tuple[int, int, int],
+    value_range: tuple[float, float] | None,
+) -> NDArray[np.float64]:
+    """Share of the pixels that differ by more than 1 % of the value range, in any channel.
+
+    Parameters
+    ----------
+    rows, queries : ndarray of shape (n, n_features)
+    image_shape : tuple (C, H, W)
+    value_range : tuple (low, high) or None
+        None is taken for [0, 1].
+
+    Returns
+    -------
+    changed : ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.counterfactual import changed_share
+    >>> changed_share(np.array([[0.0, 0, 0, 1]]), np.zeros((1, 4)), (1, 2, 2), (0.0, 1.0)).tolist()
+    [0.25]
+    """
+    low, high = value_range or (0.0, 1.0)
+    moved = np.abs(rows - queries).reshape(-1, *image_shape).max(1) > 0.01 * (high - low)
+    return moved.mean((1, 2))
 
 
 def nearest_references(features, of_references, columns, reference_columns):

@@ -7,10 +7,14 @@ classifier, where the generator learns, for each picture anew, to excite what is
 
 import copy
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -23,7 +27,8 @@ from skinvert.inversion.evidence import OtherEvidence, TargetEvidence
 from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.optimizers import SGD, AdaMax
 from skinvert.inversion.targeted import TargetedObjective
-from skinvert.inversion.transforms import RandomAffine, robust_stages
+from skinvert.inversion.transforms import RandomAffine
+from skinvert.inversion.views import as_stages
 from skinvert.models.autoencoder import colour_root, moments, train_autoencoder
 from skinvert.models.coupled_networks import CoupledGenerator, DenseGenerator, table_latents
 from skinvert.models.decoders import ScaledDecoder
@@ -208,34 +213,34 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
+        classifier: Any = None,
         *,
-        generator="pretrained",
-        n_latents=None,
-        width=32,
-        other_class_weight="auto",
-        regularization_weight="auto",
-        noise_scale="auto",
-        init_scale=1.0,
-        statistics="image",
-        transforms="auto",
-        clip="auto",
-        n_steps="auto",
-        learning_rate="auto",
-        n_snapshots=10,
-        n_epochs="auto",
-        input_noise=0.3,
-        adversarial_radius=0.0,
-        image_shape=None,
-        classes=None,
-        normalize=None,
-        outputs="auto",
-        checkpoint=None,
-        batch_size="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        generator: Any = "pretrained",
+        n_latents: int | None = None,
+        width: int = 32,
+        other_class_weight: float | Literal["auto"] = "auto",
+        regularization_weight: float | Literal["auto"] = "auto",
+        noise_scale: float | Literal["auto"] = "auto",
+        init_scale: float = 1.0,
+        statistics: Literal["image", "running"] = "image",
+        transforms: Sequence[Any] | Literal["auto", "robust"] | None = "auto",
+        clip: Sequence[float] | Literal["auto"] | None = "auto",
+        n_steps: int | Literal["auto"] = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        n_snapshots: int = 10,
+        n_epochs: int | Literal["auto"] = "auto",
+        input_noise: float = 0.3,
+        adversarial_radius: float = 0.0,
+        image_shape: Sequence[int] | None = None,
+        classes: ArrayLike | None = None,
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+        outputs: Literal["auto", "logits", "probabilities"] = "auto",
+        checkpoint: str | Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.generator = generator
         self.n_latents = n_latents
@@ -264,7 +269,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         self.verbose = verbose
 
     @whole_or_nothing
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Take or train the classifier, and prepare the generator.
 
         Parameters
@@ -296,7 +301,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         self._fit_generator(rows, seed)
         return self
 
-    def to_torch(self):
+    def to_torch(self) -> DecoderModule:
         """The decoder as a plain module on the CPU.
 
         Returns
@@ -320,7 +325,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
             )
         return DecoderModule(self.decoder_, self.value_range_)
 
-    def export_onnx(self, path):
+    def export_onnx(self, path: str | Path) -> Path:
         """Write the decoder as an ONNX file; see `to_torch`.
 
         Parameters
@@ -510,14 +515,10 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
     def _stages(self):
         """Lists of transforms, one for each part of a run."""
         transforms = self.transforms
-        if isinstance(transforms, str) and transforms == "robust":
-            return robust_stages()
-        if isinstance(transforms, str):
+        if isinstance(transforms, str) and transforms != "robust":
             shape = self.image_shape_
             transforms = _VIEWS if shape is not None and min(shape[1:]) >= _LEAST_VIEWED else ()
-        transforms = list(transforms or ())
-        is_staged = bool(transforms) and all(isinstance(part, (list, tuple)) for part in transforms)
-        return transforms if is_staged else [transforms]
+        return as_stages(transforms)
 
     def _report_silence(self, result, target, rows):
         """The activation that each row reached, and a word on those that excited nothing."""

@@ -7,52 +7,54 @@ DeepInversion (Yin et al., CVPR 2020), in the form and with the equation numbers
 """
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from torch.nn.functional import avg_pool2d, interpolate
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
+from skinvert.inversion.canvas import (
+    PARAMETERIZATIONS,
+    canvas_shape,
+    fitted_canvas,
+    range_of_values,
+)
 from skinvert.inversion.features import check_layers
-from skinvert.inversion.guidance import FeatureMatching, pick_layers
+from skinvert.inversion.guidance import matching_of_references
 from skinvert.inversion.loop import Problem
 from skinvert.inversion.matching import (
     Competition,
     FeatureObjective,
     FeatureStatistics,
+    frozen_student,
 )
-from skinvert.inversion.objectives import (
-    Objective,
-    PriorEnergy,
-    Term,
-    TotalVariation,
-    as_objective,
-)
+from skinvert.inversion.objectives import Objective, Term, as_objective
 from skinvert.inversion.optimizers import Adam
-from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
-from skinvert.inversion.priors import MeanPrior
-from skinvert.inversion.stages import WarmUpCosine, optimize_in_stages
+from skinvert.inversion.pictures import given_images
+from skinvert.inversion.regularizers import image_terms
+from skinvert.inversion.resolution import at_resolution
+from skinvert.inversion.stages import WarmUpCosine, optimize_in_stages, steps_of_stages
 from skinvert.inversion.statistics import (
     LayerStatistics,
-    image_statistics,
     measured_statistics,
     running_statistics,
-    shared_copy,
     statistics_layers,
 )
-from skinvert.inversion.transforms import RandomAffine, robust_stages
-from skinvert.layout import flatten_images, resolve_image_shape
-from skinvert.models.frozen import FrozenClassifier, freeze
+from skinvert.inversion.transforms import RandomAffine
+from skinvert.inversion.views import as_stages, stages_of_run
+from skinvert.layout import resolve_image_shape
 from skinvert.models.training import resolve_device
 
 __all__ = ["DeepInversion"]
 
 _BETAS = (0.5, 0.9)
-_PARAMETERIZATIONS = {"pixels": Pixels, "pyramid": Pyramid, "fourier": Fourier, "phase": Phase}
 _JITTER = (RandomAffine(translate=(0.08, 0.08)),)
 _N_PROBES = 64
 
@@ -223,7 +225,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         "reference_layers": [list, tuple, None],
         "feature_weight": [Interval(Real, 0, None, closed="left")],
         "init": [StrOptions({"noise"}), "array-like"],
-        "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
+        "parameterization": [StrOptions(set(PARAMETERIZATIONS)), HasMethods("render")],
         "transforms": [StrOptions({"jitter", "robust"}), list, tuple, None],
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "n_steps": [Interval(Integral, 1, None, closed="left"), tuple, list],
@@ -238,38 +240,38 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
+        classifier: Any = None,
         *,
-        image_shape=None,
-        classes=None,
-        normalize=None,
-        outputs="auto",
-        objective="cross_entropy",
-        statistics_weight=1.0,
-        standardize=True,
-        first_layer_multiplier=1.0,
-        layers="auto",
-        group_size=1,
-        tv_weight=0.0,
-        l2_weight=0.0,
-        student=None,
-        competition_weight=0.2,
-        reference=None,
-        reference_layers=None,
-        feature_weight=5.0,
-        init="noise",
-        parameterization="pixels",
-        transforms="jitter",
-        clip="auto",
-        n_steps=200,
-        learning_rate=0.1,
-        warm_up=0.05,
-        checkpoint=None,
-        batch_size="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Sequence[int] | None = None,
+        classes: ArrayLike | None = None,
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+        outputs: Literal["auto", "logits", "probabilities"] = "auto",
+        objective: str | Term | Objective = "cross_entropy",
+        statistics_weight: float = 1.0,
+        standardize: bool = True,
+        first_layer_multiplier: float = 1.0,
+        layers: Sequence[str] | Literal["auto"] = "auto",
+        group_size: int = 1,
+        tv_weight: float = 0.0,
+        l2_weight: float = 0.0,
+        student: Any = None,
+        competition_weight: float = 0.2,
+        reference: ArrayLike | None = None,
+        reference_layers: Sequence[str] | None = None,
+        feature_weight: float = 5.0,
+        init: ArrayLike = "noise",
+        parameterization: Any = "pixels",
+        transforms: Sequence[Any] | Literal["jitter", "robust"] | None = "jitter",
+        clip: Sequence[float] | Literal["auto"] | None = "auto",
+        n_steps: int | Sequence[int] = 200,
+        learning_rate: float = 0.1,
+        warm_up: float = 0.05,
+        checkpoint: str | Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.image_shape = image_shape
         self.classes = classes
@@ -302,7 +304,7 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         self.verbose = verbose
 
     @whole_or_nothing
-    def fit(self, X=None, y=None):
+    def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Self:
         """Take the classifier and the statistics that it keeps; train and measure what is missing.
 
         Parameters
@@ -365,17 +367,11 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
 
     def _fit_canvas(self, rows):
         """Settle the range of values and fit the parameterization."""
-        self.value_range_ = self.clip
-        if isinstance(self.clip, str):
-            low, high = (0.0, 1.0) if rows is None else (float(rows.min()), float(rows.max()))
-            self.value_range_ = (low, high) if low < high else None
-        # Rows that are no images are drawn as one line of pixels.
-        shape = self.image_shape_ or (1, 1, self.n_features_in_)
-        canvas = self.parameterization
-        canvas = _PARAMETERIZATIONS[canvas]() if isinstance(canvas, str) else clone(canvas)
-        self.canvas_ = canvas.fit(
-            None if rows is None else rows.reshape(-1, *shape),
-            image_shape=shape,
+        self.value_range_ = range_of_values(self.clip, rows)
+        self.canvas_ = fitted_canvas(
+            self.parameterization,
+            rows,
+            image_shape=canvas_shape(self.image_shape_, self.n_features_in_),
             value_range=self.value_range_,
         )
 
@@ -422,7 +418,9 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         """Eq. 1 for one stage."""
         canvas, last = self.canvas_, len(target) - 1
         factor = 2 ** (len(self._n_steps()) - 1 - stage)
-        classifier, resize = self._at_resolution(factor)
+        classifier, resize = at_resolution(
+            self.classifier_, canvas.image_shape_, factor, self.device_
+        )
         starts = self._given("init", rows)
         matching = self._matching(classifier, resize, rows)
         loss = FeatureObjective(
@@ -457,37 +455,33 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         references = self._given("reference", rows)
         if references is None:
             return None
-        references = resize(references)
-        layers = self.reference_layers
-        if layers is None:
-            layers = pick_layers(classifier, references[:1], dense=True)
-        statistics = image_statistics(shared_copy(classifier), references, layers)
-        n_rows = rows.stop - rows.start
-        statistics = {
-            layer: tuple(part.expand(n_rows, -1) for part in parts)
-            for layer, parts in statistics.items()
-        }
-        return FeatureMatching(self.feature_weight, statistics)
+        return matching_of_references(
+            classifier,
+            resize(references),
+            self.reference_layers,
+            n_rows=rows.stop - rows.start,
+            weight=self.feature_weight,
+        )
 
     def _terms(self, matching, student):
         r""":math:`L + R_{img} + R_{feat}`, and what else is asked for."""
-        terms = [
-            ("tv", TotalVariation(self.tv_weight)),
-            ("l2", PriorEnergy(self.l2_weight, self._centre())),
-        ]
+        terms = image_terms(
+            self.classifier_,
+            self.canvas_.image_shape_,
+            tv_weight=self.tv_weight,
+            l2_weight=self.l2_weight,
+            scale="mean_squared",
+            device=self.device_,
+        )
         if self._watched():
-            terms.append(
-                (
-                    "statistics",
-                    FeatureStatistics(
-                        self.statistics_weight,
-                        self.statistics_,
-                        self.first_layer_multiplier,
-                        self.group_size,
-                        self.standardize,
-                    ),
-                )
+            statistics = FeatureStatistics(
+                self.statistics_weight,
+                self.statistics_,
+                self.first_layer_multiplier,
+                self.group_size,
+                self.standardize,
             )
+            terms.append(("statistics", statistics))
         if matching is not None:
             terms.append(("reference", matching))
         if student is not None:
@@ -506,71 +500,16 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
             )
         return self.statistics_.layers
 
-    def _centre(self):
-        """Where the ℓ2 term pulls: what the network takes for zero."""
-        shape = self.canvas_.image_shape_
-        mean = self.classifier_.mean.cpu().numpy() if self.classifier_.is_normalized else 0.0
-        centre = MeanPrior(np.broadcast_to(mean, shape).reshape(-1).copy(), scale="mean_squared")
-        return centre.to(self.device_)
-
-    def _at_resolution(self, factor):
-        """The classifier for images of a `factor` less resolution, and what makes them of others.
-
-        A network that takes no other size is shown them enlarged again.
-        """
-        classifier = self.classifier_
-        if factor == 1:
-            return classifier, lambda images: images
-        n_channels, *sides = self.canvas_.image_shape_
-        if min(sides) < factor:
-            raise ValueError(
-                f"n_steps={self.n_steps!r} asks for {len(self._n_steps())} stages, the first at "
-                f"1/{factor} of the resolution, but images are {sides[0]} x {sides[1]} pixels."
-            )
-        small = (n_channels, *(side // factor for side in sides))
-        smaller = FrozenClassifier(
-            classifier.network,
-            small,
-            outputs=classifier.outputs,
-            normalize=(classifier.mean.cpu(), classifier.std.cpu())
-            if classifier.is_normalized
-            else None,
-        ).to(self.device_)
-        try:
-            with torch.no_grad():
-                smaller.answer(smaller.network, torch.zeros(1, *small, device=self.device_))
-        except (RuntimeError, ValueError, IndexError, AssertionError):
-            return classifier, lambda images: interpolate(avg_pool2d(images, factor), sides)
-        return smaller, lambda images: avg_pool2d(images, factor)
-
     def _stages(self, stage):
         """Lists of transforms that divide the steps of one stage."""
-        if isinstance(self.transforms, str):
+        transforms = self.transforms
+        if isinstance(transforms, str) and transforms == "jitter":
             is_large = self.image_shape_ is not None and min(self.image_shape_[1:]) >= 8
-            jitter = [list(_JITTER) if is_large else []]
-            stages = robust_stages() if self.transforms == "robust" else jitter
-        else:
-            stages = list(self.transforms or ())
-            if not stages or not all(isinstance(part, (list, tuple)) for part in stages):
-                stages = [stages]
-        n_stages = len(self._n_steps())
-        if n_stages == 1 or len(stages) == 1:
-            return stages
-        if len(stages) != n_stages:
-            raise ValueError(
-                f"transforms has {len(stages)} stages and n_steps={self.n_steps!r} has {n_stages}; "
-                "give one list of transforms for all, or one for each stage."
-            )
-        return stages[stage : stage + 1]
+            transforms = _JITTER if is_large else ()
+        return stages_of_run(as_stages(transforms), self._n_steps(), stage)
 
     def _n_steps(self):
-        n_steps = (self.n_steps,) if isinstance(self.n_steps, Integral) else tuple(self.n_steps)
-        if not n_steps or any(not isinstance(n, Integral) or n < 1 for n in n_steps):
-            raise ValueError(
-                f"n_steps must be a positive integer, or a tuple with one for each stage, got "
-                f"{self.n_steps!r}."
-            )
-        return n_steps
+        return steps_of_stages(self.n_steps)
 
     def _middle(self):
         low, high = self.value_range_ or (0.0, 0.0)
@@ -582,43 +521,22 @@ class DeepInversion(GeneratorMixin, BaseEstimator):
         images = getattr(self, name)
         if images is None or isinstance(images, str):
             return None
-        images = np.asarray(flatten_images(images)[0], dtype=np.float32)
-        if images.ndim != 2 or images.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{name} holds images of shape {images.shape[1:]}, but rows have "
-                f"{self.n_features_in_} values; expected shape (n, {self.n_features_in_})."
-            )
-        if len(images) != 1 and len(images) < rows.stop:
-            raise ValueError(
-                f"{name} holds {len(images)} images for a request of at least {rows.stop} rows; "
-                "give one image for all rows, or one a row."
-            )
+        images = given_images(images, name, rows.stop, self.n_features_in_)
         images = images if len(images) == 1 else images[rows]
         return torch.from_numpy(images).to(self.device_).reshape(-1, *self.canvas_.image_shape_)
 
     def _frozen_student(self):
         if self.student is None or not self.competition_weight:
             return None
-        probes = self._middle().flatten(1).cpu().numpy()
-        if not isinstance(self.student, (torch.nn.Module, FrozenEstimator)):
-            raise TypeError(
-                "student must be a torch.nn.Module or a FrozenEstimator, got "
-                f"{type(self.student).__name__}."
-            )
-        student, classes, _ = freeze(
+        return frozen_student(
             self.student,
-            probes,
+            len(self.classes_),
+            example=self._middle().flatten(1).cpu().numpy(),
             image_shape=self.canvas_.image_shape_,
             trailing_shape=self._trailing_shape,
             normalize=self.normalize,
             device=self.device_,
         )
-        if len(classes) != len(self.classes_):
-            raise ValueError(
-                f"the student tells {len(classes)} classes apart, the classifier "
-                f"{len(self.classes_)}; they must answer the same question."
-            )
-        return shared_copy(student)
 
     def _resolved_batch_size(self):
         batch_size, group = super()._resolved_batch_size(), self.group_size

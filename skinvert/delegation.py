@@ -1,11 +1,14 @@
 """``generate`` carried through Pipelines and searches, which scikit-learn does not delegate."""
 
+from typing import Any
+
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 __all__ = ["generate"]
 
 
-def generate(estimator, y=None, **arguments):
+def generate(estimator: Any, y: ArrayLike | None = None, **arguments: Any) -> Any:
     """Generate through a fitted Pipeline or search, whose own methods don't know ``generate``.
 
     Parameters

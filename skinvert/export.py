@@ -4,9 +4,10 @@ import copy
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skinvert.flows.coupling import CouplingFlow
+from skinvert.flows.network import FlowNetwork
 from skinvert.flows.patches import PatchMixtures
 from skinvert.flows.sliced import SlicedFlow
 from skinvert.flows.square import LeakyReLU, SquareFlow
@@ -35,12 +36,15 @@ class DecoderModule(nn.Module):
     torch.Size([2, 4])
     """
 
-    def __init__(self, decoder, value_range):
+    def __init__(self, decoder: nn.Module, value_range: tuple[float, float] | None) -> None:
         super().__init__()
         self.decoder = copy.deepcopy(decoder).cpu().eval().requires_grad_(False)
-        self.low, self.high = (None, None) if value_range is None else map(float, value_range)
+        self.low: float | None = None
+        self.high: float | None = None
+        if value_range is not None:
+            self.low, self.high = map(float, value_range)
 
-    def forward(self, latents):
+    def forward(self, latents: Tensor) -> Tensor:
         """Decode latents.
 
         Parameters
@@ -80,13 +84,15 @@ class FlowModule(nn.Module):
     True
     """
 
-    def __init__(self, network):
+    means: Tensor
+
+    def __init__(self, network: FlowNetwork) -> None:
         super().__init__()
         network = copy.deepcopy(network).cpu().double().eval().requires_grad_(False)
         self.preprocessing, self.flow = network.preprocessing, network.flow
         self.register_buffer("means", network.means.detach())
 
-    def forward(self, latents):
+    def forward(self, latents: Tensor) -> Tensor:
         """Invert the flow.
 
         Parameters
@@ -234,7 +240,7 @@ def _for_onnx(module):
     return solved
 
 
-def write_onnx(module, n_latents, path):
+def write_onnx(module: DecoderModule | FlowModule, n_latents: int, path: str | Path) -> Path:
     """Write a module of latents as an ONNX file, for any number of rows.
 
     Parameters
@@ -258,6 +264,8 @@ def write_onnx(module, n_latents, path):
         If the packages onnx and onnxscript are not installed.
     ValueError
         If the layers of a "square" flow are nearly singular.
+    RuntimeError
+        If torch's exporter returns no program.
 
     Examples
     --------
@@ -288,6 +296,8 @@ def write_onnx(module, n_latents, path):
         dynamo=True,
         verbose=False,
     )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program; nothing was written.")
     path = Path(path)
     write_atomically(path, program.model_proto.SerializeToString())
     return path

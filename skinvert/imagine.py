@@ -11,39 +11,53 @@ different for another class.
 """
 
 import copy
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
-from skinvert.counterfactual import Counterfactuals, find_regions, nearest_references
+from skinvert.counterfactual import (
+    Counterfactuals,
+    changed_share,
+    check_questions,
+    find_regions,
+    nearest_references,
+)
+from skinvert.inversion.canvas import (
+    PARAMETERIZATIONS,
+    canvas_shape,
+    fitted_canvas,
+    range_of_values,
+)
 from skinvert.inversion.features import check_layers
-from skinvert.inversion.guidance import attribution_layer, pick_layers
+from skinvert.inversion.guidance import attribution_layer, chosen_layers
 from skinvert.inversion.loop import optimize
-from skinvert.inversion.objectives import CrossEntropy, Objective, PriorEnergy, TotalVariation
-from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
-from skinvert.inversion.pictures import fit_pictures, refuse_unfit_images
-from skinvert.inversion.priors import MeanPrior
-from skinvert.inversion.synthesis import GuidedSynthesis, Guides, Schedule
+from skinvert.inversion.objectives import CrossEntropy, Objective
+from skinvert.inversion.parameterizations import Pixels
+from skinvert.inversion.pictures import fit_pictures, one_for_each, refuse_unfit_images
+from skinvert.inversion.placing import position_maps
+from skinvert.inversion.references import draw_references
+from skinvert.inversion.regularizers import image_terms
+from skinvert.inversion.synthesis import GuidedSynthesis, Guides, Schedule, steps_of_both
 from skinvert.inversion.targets import Target
-from skinvert.inversion.transforms import robust_stages
+from skinvert.inversion.views import as_stages
 from skinvert.layout import columns_of, flatten_images, resolve_image_shape
+from skinvert.models.answers import features_of, probabilities_of
 from skinvert.models.critics import PatchCritic
-from skinvert.models.prepare import prepare_classifier
 from skinvert.models.training import resolve_device
-from skinvert.models.trials import in_batches
 
 __all__ = ["ImagineSynthesizer"]
 
-_PARAMETERIZATIONS = {"pixels": Pixels, "pyramid": Pyramid, "fourier": Fourier, "phase": Phase}
 _INIT_SCALE = 0.25  # of the value range: noise as strong as pictures are
-_SMALL = 64  # pixels
-_STEPS, _STEPS_OF_SMALL = (2000, 2000), (300, 100)
 
 
 class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
@@ -179,7 +193,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         "critic_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "critic_interval": [Interval(Integral, 1, None, closed="left")],
         "critic_window": [Interval(Integral, 11, None, closed="left")],
-        "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
+        "parameterization": [StrOptions(set(PARAMETERIZATIONS)), HasMethods("render")],
         "transforms": [StrOptions({"robust"}), list, tuple, None],
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "checkpoint": "no_validation",
@@ -191,34 +205,34 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
+        classifier: Any = None,
         *,
-        image_shape=None,
-        classes=None,
-        normalize=None,
-        outputs="auto",
-        layers="auto",
-        location_layer="auto",
-        tv_weight=1e-4,
-        l2_weight=1e-5,
-        feature_weight=5.0,
-        patch_weight=10.0,
-        location_weight=10.0,
-        n_steps="auto",
-        learning_rate=0.2,
-        cooldown=0.5,
-        critic_learning_rate=5e-4,
-        critic_interval=5,
-        critic_window=64,
-        parameterization="pixels",
-        transforms=None,
-        clip="auto",
-        checkpoint=None,
-        batch_size="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Sequence[int] | None = None,
+        classes: ArrayLike | None = None,
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+        outputs: Literal["auto", "logits", "probabilities"] = "auto",
+        layers: Sequence[str] | Literal["auto"] = "auto",
+        location_layer: str = "auto",
+        tv_weight: float = 1e-4,
+        l2_weight: float = 1e-5,
+        feature_weight: float = 5.0,
+        patch_weight: float = 10.0,
+        location_weight: float = 10.0,
+        n_steps: Sequence[int] | Literal["auto"] = "auto",
+        learning_rate: float = 0.2,
+        cooldown: float = 0.5,
+        critic_learning_rate: float = 5e-4,
+        critic_interval: int = 5,
+        critic_window: int = 64,
+        parameterization: Any = "pixels",
+        transforms: Sequence[Any] | Literal["robust"] | None = None,
+        clip: Sequence[float] | Literal["auto"] | None = "auto",
+        checkpoint: str | Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.image_shape = image_shape
         self.classes = classes
@@ -247,7 +261,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         self.verbose = verbose
 
     @whole_or_nothing
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Take or train the classifier, and keep the pictures as references.
 
         Parameters
@@ -273,7 +287,13 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         self.device_ = resolve_device(self.device)
         seed = self._root_seed(self.random_state)
         self._request = None
-        self._take_classifier(rows, y, seed)
+        try:
+            self._take_classifier(rows, y, seed)
+        except ValueError:
+            # A better message, where there is one.
+            if isinstance(self.classifier, torch.nn.Module) and self.image_shape_ is not None:
+                refuse_unfit_images(self.classifier, self.image_shape_)
+            raise
         self.references_ = rows
         if y is None:
             y = self.classes_[self._predicted(rows)]
@@ -284,7 +304,8 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
 
     def _check_references(self, X, y):
         """Rows and labels; without labels where the classifier is trained already."""
-        if y is not None or not _is_trained(self.classifier):
+        is_trained = isinstance(self.classifier, (torch.nn.Module, FrozenEstimator))
+        if y is not None or not is_trained:
             return self._check_fit_data(X, y)
         rows, trailing_shape = flatten_images(X)
         rows = validate_data(self, rows, dtype=np.float32, order="C")
@@ -294,39 +315,10 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         self._trailing_shape = trailing_shape
         return rows, None
 
-    def _take_classifier(self, rows, y, seed):
-        try:
-            prepared = prepare_classifier(
-                self.classifier,
-                rows,
-                y,
-                image_shape=self.image_shape_,
-                trailing_shape=self._trailing_shape,
-                normalize=self.normalize,
-                outputs=self.outputs,
-                classes=self.classes,
-                device=self.device_,
-                seed=seed,
-                checkpoint=self.checkpoint,
-            )
-        except ValueError:
-            # A better message, where there is one.
-            if isinstance(self.classifier, torch.nn.Module) and self.image_shape_ is not None:
-                refuse_unfit_images(self.classifier, self.image_shape_)
-            raise
-        self.classifier_, self.classes_ = prepared.frozen, prepared.classes
-        self.history_ = prepared.history
-        if prepared.fidelity is not None:
-            self.surrogate_fidelity_ = prepared.fidelity
-
     def _choose_layers(self):
         example = self._images(self.references_[:1])
-        if isinstance(self.layers, str):
-            dense = self.classifier is None
-            self.layers_ = pick_layers(self.classifier_, example, dense=dense)
-        else:
-            check_layers(self.classifier_.network, self.layers)
-            self.layers_ = list(self.layers)
+        dense = self.classifier is None
+        self.layers_ = chosen_layers(self.classifier_, self.layers, example, dense=dense)
         if self.location_layer == "auto":
             self.location_layer_ = attribution_layer(self.classifier_, example)
         else:
@@ -335,32 +327,27 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
 
     def _fit_canvas(self, rows):
         """Settle the range of values, their spread, and the parameterization."""
-        self.value_range_ = self.clip
-        if isinstance(self.clip, str):
-            low, high = float(rows.min()), float(rows.max())
-            self.value_range_ = (low, high) if low < high else None
-        # Rows that are no images are drawn as one line of pixels.
-        shape = self.image_shape_ or (1, 1, self.n_features_in_)
+        self.value_range_ = range_of_values(self.clip, rows)
         self._spread = float(rows.std()) or 1.0
-        canvas = self.parameterization
-        if canvas == "pixels":
-            canvas = Pixels(init_scale=_INIT_SCALE)
-        canvas = _PARAMETERIZATIONS[canvas]() if isinstance(canvas, str) else clone(canvas)
-        self.canvas_ = canvas.fit(
-            rows.reshape(-1, *shape), image_shape=shape, value_range=self.value_range_
+        is_default = isinstance(self.parameterization, str) and self.parameterization == "pixels"
+        self.canvas_ = fitted_canvas(
+            Pixels(init_scale=_INIT_SCALE) if is_default else self.parameterization,
+            rows,
+            image_shape=canvas_shape(self.image_shape_, self.n_features_in_),
+            value_range=self.value_range_,
         )
 
     def generate(
         self,
-        y=None,
+        y: ArrayLike | None = None,
         *,
-        weights=None,
-        target=None,
-        random_state=None,
-        n_jobs=None,
-        out=None,
-        return_info=False,
-    ):
+        weights: ArrayLike | None = None,
+        target: Target | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        out: str | Path | None = None,
+        return_info: bool = False,
+    ) -> Any:
         """Vary one reference of `fit` for each requested row, in order.
 
         Parameters
@@ -415,17 +402,17 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
 
     def vary(
         self,
-        X,
-        n_variations=1,
+        X: ArrayLike,
+        n_variations: int = 1,
         *,
-        y=None,
-        position=None,
-        shape=None,
-        style=None,
-        random_state=None,
-        n_jobs=None,
-        return_info=False,
-    ):
+        y: ArrayLike | None = None,
+        position: ArrayLike | None = None,
+        shape: ArrayLike | None = None,
+        style: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        return_info: bool = False,
+    ) -> Any:
         """Vary given pictures, under control.
 
         Pictures of another size, and those of `shape` and `style`, are cut in the middle to the
@@ -488,23 +475,33 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         if shape is not None and style is not None:
             raise ValueError("got shape= and style=; ask for one of them at a time.")
         pictures = self._pictures(X, "X")
+        n_pictures = len(pictures)
         columns = self._predicted(pictures) if y is None else columns_of(y, self.classes_)
-        if len(columns) != len(pictures):
-            raise ValueError(f"y has {len(columns)} labels for {len(pictures)} pictures of X.")
+        if len(columns) != n_pictures:
+            raise ValueError(f"y has {len(columns)} labels for {n_pictures} pictures of X.")
         guides = Guides(pictures)
         if position is not None:
-            guides.maps = self._maps(position, len(pictures))
+            self._check_location("position")
+            guides.maps = position_maps(position, n_pictures)
         if shape is not None:
-            guides.shapes = self._pictures(shape, "shape", len(pictures))
+            guides.shapes = one_for_each(self._pictures(shape, "shape"), n_pictures, "shape")
         if style is not None:
-            guides.references = self._pictures(style, "style", len(pictures))
+            guides.references = one_for_each(self._pictures(style, "style"), n_pictures, "style")
             guides.starts = pictures
-        repeated = np.repeat(np.arange(len(pictures)), n_variations)
+        repeated = np.repeat(np.arange(n_pictures), n_variations)
         return self._synthesize(
             guides[repeated], columns[repeated], random_state, n_jobs, return_info
         )
 
-    def counterfactual(self, X, y, *, share=0.25, random_state=None, n_jobs=None):
+    def counterfactual(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        share: float = 0.25,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> Counterfactuals:
         """Answer why pictures are not of other classes: what would have to look otherwise.
 
         A region of each picture is made anew after the nearest reference of the class that is asked
@@ -555,7 +552,8 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
             raise ValueError(f"y has {len(wanted)} labels for {len(queries)} pictures of X.")
         before = self._probabilities(queries)
         columns = np.column_stack([before.argmax(1), wanted])
-        self._check_questions(columns)
+        check_questions(columns, self._reference_columns, self.classes_)
+        self._check_location("counterfactual")
         places = nearest_references(
             self._deep_features(queries),
             self._deep_features(self.references_),
@@ -583,8 +581,6 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         )
         images = self._synthesize(guides, wanted, random_state, n_jobs, False)
         rows = images.reshape(len(images), -1)
-        low, high = self.value_range_ or (0.0, 1.0)
-        moved = np.abs(rows - queries).reshape(-1, *shape).max(1) > 0.01 * (high - low)
         return Counterfactuals(
             images=images,
             regions=regions,
@@ -593,10 +589,10 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
             classes=self.classes_[columns],
             probabilities=np.take_along_axis(before, columns, 1),
             new_probabilities=np.take_along_axis(self._probabilities(rows), columns, 1),
-            changed=moved.mean((1, 2)),
+            changed=changed_share(rows, queries, shape, self.value_range_),
         )
 
-    def classify(self, X):
+    def classify(self, X: ArrayLike) -> NDArray[Any]:
         """What the classifier says of pictures: its labels.
 
         Parameters
@@ -627,7 +623,8 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         if self._request is not None:
             guides = self._request[rows]
         else:
-            drawn = self._draw_references(target, seeds)
+            columns = target.matrix(len(self.classes_)).argmax(1)
+            drawn = draw_references(columns, seeds, self._reference_columns, self.classes_)
             guides = Guides(self.references_[drawn])
         synthesis = self._synthesis(target, guides, batch_size)
         n_steps = sum(synthesis.schedule.n_steps)
@@ -664,7 +661,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
             critic=PatchCritic(shape[0]) if has_critic else None,
             window=self.critic_window,
             schedule=self._schedule(),
-            stages=self._stages(),
+            stages=as_stages(self.transforms),
             batch_size=batch_size,
             device=self.device_,
         )
@@ -672,132 +669,53 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
     def _objective(self):
         """The class, and eq. 2 in units of the references' spread, as sums over pixels."""
         per_pixel = 1 / self._spread**2
-        shape = self.canvas_.image_shape_
-        mean = self.classifier_.mean.cpu().numpy() if self.classifier_.is_normalized else 0.0
-        center = MeanPrior(np.broadcast_to(mean, shape).reshape(-1).copy(), scale="squared")
-        return Objective(
-            [
-                ("cross_entropy", CrossEntropy()),
-                ("tv", TotalVariation(self.tv_weight * self.n_features_in_ * per_pixel)),
-                ("l2", PriorEnergy(self.l2_weight * per_pixel, center.to(self.device_))),
-            ]
+        regularization = image_terms(
+            self.classifier_,
+            self.canvas_.image_shape_,
+            tv_weight=self.tv_weight * self.n_features_in_ * per_pixel,
+            l2_weight=self.l2_weight * per_pixel,
+            scale="squared",
+            device=self.device_,
         )
+        return Objective([("cross_entropy", CrossEntropy()), *regularization])
 
     def _schedule(self):
-        n_steps = self.n_steps
-        if isinstance(n_steps, str):
-            is_small = min(self.canvas_.image_shape_[1:]) < _SMALL
-            n_steps = _STEPS_OF_SMALL if is_small else _STEPS
-        if len(n_steps) != 2 or any(not isinstance(n, Integral) or n < 0 for n in n_steps):
-            raise ValueError(
-                "n_steps must be 'auto' or two integers of at least 0, the steps of both stages, "
-                f"got {self.n_steps!r}."
-            )
         unit = self._spread if isinstance(self.canvas_, Pixels) else 1.0
         return Schedule(
-            tuple(n_steps),
+            steps_of_both(self.n_steps, self.canvas_.image_shape_[1:]),
             self.learning_rate * unit,
             critic_learning_rate=self.critic_learning_rate,
             critic_interval=self.critic_interval,
             cooldown=self.cooldown,
         )
 
-    def _stages(self):
-        """Lists of transforms, one for each part of a run."""
-        if isinstance(self.transforms, str):
-            return robust_stages()
-        transforms = list(self.transforms or ())
-        is_staged = bool(transforms) and all(isinstance(part, (list, tuple)) for part in transforms)
-        return transforms if is_staged else [transforms]
-
-    def _draw_references(self, target, seeds):
-        """Which stored picture each row varies: one of its heaviest class, by the row's seed."""
-        columns = target.matrix(len(self.classes_)).argmax(1)
-        drawn = np.empty(len(columns), dtype=np.int64)
-        for row, (column, seed) in enumerate(zip(columns, seeds, strict=True)):
-            known = np.flatnonzero(self._reference_columns == column)
-            self._refuse_missing(known, column)
-            drawn[row] = np.random.default_rng(int(seed)).choice(known)
-        return drawn
-
-    def _refuse_missing(self, known, column):
-        if len(known):
-            return
-        present = self.classes_[np.unique(self._reference_columns)].tolist()
-        raise ValueError(
-            f"fit saw no reference of class {self.classes_.tolist()[column]!r}; it has some of "
-            f"{present[:12]}. Fit on a picture of the class, or vary a given one: vary(X)."
-        )
-
-    def _check_questions(self, columns):
-        same = np.flatnonzero(columns[:, 0] == columns[:, 1])
-        if len(same):
-            label = self.classes_.tolist()[columns[same[0], 1]]
-            raise ValueError(
-                f"the classifier calls row {same[0]} of X {label!r} already; ask about another "
-                "class."
-            )
-        for column in np.unique(columns[:, 1]):
-            self._refuse_missing(np.flatnonzero(self._reference_columns == column), column)
-        if self.image_shape_ is None or self.location_layer_ is None:
-            raise ValueError(
-                "counterfactual needs images and a layer with maps; the classifier has none. Pass "
-                "a convolutional network, or image_shape=."
-            )
-
-    def _pictures(self, pictures, name, n_rows=None):
-        """Rows of pictures of any size; one stands for all where `n_rows` are wanted."""
-        pictures, _ = flatten_images(pictures) if np.ndim(pictures) < 3 else (pictures, None)
-        rows = fit_pictures(pictures, self.canvas_.image_shape_, name)
-        if n_rows is None or len(rows) == n_rows:
-            return rows
-        if len(rows) != 1:
-            raise ValueError(
-                f"{name} holds {len(rows)} pictures for {n_rows} of X; give one, or one for each."
-            )
-        return np.repeat(rows, n_rows, axis=0)
-
-    def _maps(self, position, n_rows):
-        """Maps (n, H, W) of where the object shall be."""
+    def _check_location(self, what):
         if self.location_layer_ is None or self.image_shape_ is None:
             raise ValueError(
-                "position needs images and a layer with maps; the classifier has none. Pass a "
+                f"{what} needs images and a layer with maps; the classifier has none. Pass a "
                 "convolutional network, or image_shape=."
             )
-        maps = np.asarray(position, dtype=np.float32)
-        maps = maps[None] if maps.ndim == 2 else maps
-        if maps.ndim != 3 or len(maps) not in (1, n_rows):
-            raise ValueError(
-                f"position must be one map (H, W) or one for each of {n_rows} pictures, (n, H, W), "
-                f"got shape {np.shape(position)}."
-            )
-        if not np.isfinite(maps).all() or maps.min() < 0 or not maps.any(axis=(1, 2)).all():
-            raise ValueError("position must be finite, not negative, and not zero everywhere.")
-        return np.broadcast_to(maps, (n_rows, *maps.shape[1:]))
+
+    def _pictures(self, pictures, name):
+        """Rows of pictures of any size."""
+        pictures, _ = flatten_images(pictures) if np.ndim(pictures) < 3 else (pictures, None)
+        return fit_pictures(pictures, self.canvas_.image_shape_, name)
 
     def _images(self, rows):
         return torch.from_numpy(rows).to(self.device_).reshape(-1, *self.canvas_.image_shape_)
 
     def _probabilities(self, rows):
-        """Class probabilities (n, n_classes) of rows, in batches of the fixed shape."""
-
-        def answer(batch):
-            return (torch.softmax(self.classifier_(batch), dim=1),)
-
-        return in_batches(answer, rows, self._resolved_batch_size(), self.device_)[0]
+        return probabilities_of(self.classifier_, rows, self._resolved_batch_size(), self.device_)
 
     def _predicted(self, rows):
         return self._probabilities(rows).argmax(1)
 
     def _deep_features(self, rows):
         """What the last layer with maps says of rows, (n, d)."""
-
-        def answer(batch):
-            _, activations = self.classifier_.with_activations(batch, [self.location_layer_])
-            return (activations[self.location_layer_].flatten(1),)
-
-        return in_batches(answer, rows, self._resolved_batch_size(), self.device_)[0]
-
-
-def _is_trained(classifier):
-    return isinstance(classifier, (torch.nn.Module, FrozenEstimator))
+        return features_of(
+            self.classifier_,
+            self.location_layer_,
+            rows,
+            self._resolved_batch_size(),
+            self.device_,
+        )

@@ -6,33 +6,42 @@ Input optimisation (arXiv:2209.09210): with :math:`f(x)_y \approx p(y \mid x)`,
 """
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
+from skinvert.inversion.canvas import (
+    PARAMETERIZATIONS,
+    canvas_shape,
+    fitted_canvas,
+    range_of_values,
+)
 from skinvert.inversion.loop import Problem, optimize
 from skinvert.inversion.objectives import Logit, Objective, PriorEnergy, Term, as_objective
 from skinvert.inversion.optimizers import SGD, Adam, Cooldown, Langevin
-from skinvert.inversion.parameterizations import Fourier, Phase, Pixels, Pyramid
+from skinvert.inversion.pictures import given_images
 from skinvert.inversion.priors import DensityPrior, MeanPrior, as_density_prior
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.sampling import PosteriorSampler
 from skinvert.inversion.targeted import TargetedObjective
-from skinvert.inversion.transforms import RandomAffine, robust_stages
-from skinvert.layout import columns_of, flatten_images
+from skinvert.inversion.transforms import RandomAffine
+from skinvert.inversion.views import as_stages
+from skinvert.layout import columns_of
 from skinvert.models.training import resolve_device
 
 __all__ = ["InputOptimizationGenerator"]
 
 _SHIFTS = (RandomAffine(translate=(0.04, 0.04)),)
 _LEAST_SHIFTED = 16  # pixels: below it 4 % is no whole pixel
-
-_PARAMETERIZATIONS = {"pixels": Pixels, "pyramid": Pyramid, "fourier": Fourier, "phase": Phase}
 
 
 class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
@@ -197,7 +206,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "noise_scale": [Interval(Real, 0, None, closed="left")],
         "augmentation": [StrOptions({"auto"}), list, tuple, None],
-        "parameterization": [StrOptions(set(_PARAMETERIZATIONS)), HasMethods("render")],
+        "parameterization": [StrOptions(set(PARAMETERIZATIONS)), HasMethods("render")],
         "transforms": [StrOptions({"robust"}), list, tuple, None],
         "clip": [StrOptions({"auto"}), tuple, list, None],
         "n_steps": [Interval(Integral, 0, None, closed="left")],
@@ -215,36 +224,36 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
+        classifier: Any = None,
         *,
-        image_shape=None,
-        classes=None,
-        normalize=None,
-        outputs="auto",
-        prior="parzen",
-        prior_weight=0.003,
-        prior_norm="l2",
-        prior_scale="norm",
-        objective="cross_entropy",
-        init="prior",
-        n_candidates=256,
-        noise_scale=1.0,
-        augmentation="auto",
-        parameterization="pixels",
-        transforms=None,
-        clip="auto",
-        n_steps=0,
-        learning_rate=0.05,
-        cooldown=0.0,
-        optimizer="adam",
-        tol=None,
-        adversarial_radius=0.0,
-        checkpoint=None,
-        batch_size="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Sequence[int] | None = None,
+        classes: ArrayLike | None = None,
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+        outputs: Literal["auto", "logits", "probabilities"] = "auto",
+        prior: Any = "parzen",
+        prior_weight: float = 0.003,
+        prior_norm: Literal["l2", "l1"] = "l2",
+        prior_scale: Literal["norm", "squared", "mean", "mean_squared"] = "norm",
+        objective: str | Term | Objective = "cross_entropy",
+        init: ArrayLike = "prior",
+        n_candidates: int = 256,
+        noise_scale: float = 1.0,
+        augmentation: Sequence[Any] | Literal["auto"] | None = "auto",
+        parameterization: Any = "pixels",
+        transforms: Sequence[Any] | Literal["robust"] | None = None,
+        clip: Sequence[float] | Literal["auto"] | None = "auto",
+        n_steps: int = 0,
+        learning_rate: float = 0.05,
+        cooldown: float = 0.0,
+        optimizer: Literal["adam", "sgd"] = "adam",
+        tol: float | None = None,
+        adversarial_radius: float = 0.0,
+        checkpoint: str | Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.image_shape = image_shape
         self.classes = classes
@@ -275,7 +284,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self.verbose = verbose
 
     @whole_or_nothing
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train or take the classifier and learn the density and the layout.
 
         Parameters
@@ -305,7 +314,14 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         self._fit_canvas(rows)
         return self
 
-    def interpolate(self, start, end, n_images=5, *, random_state=None):
+    def interpolate(
+        self,
+        start: Any,
+        end: Any,
+        n_images: int = 5,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> NDArray[np.float32]:
         """Generate a series from one class to another (section 5.4).
 
         Optimised images maximise the weighted logits of both classes; drawn ones are chosen by the
@@ -366,16 +382,12 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
 
     def _fit_canvas(self, rows):
         """Settle the range of values and fit the parameterization to the training images."""
-        self.value_range_ = self.clip
-        if isinstance(self.clip, str):
-            low, high = float(rows.min()), float(rows.max())
-            self.value_range_ = (low, high) if low < high else None
-        # Rows that are no images are drawn as one line of pixels.
-        shape = self.image_shape_ or (1, 1, self.n_features_in_)
-        canvas = self.parameterization
-        canvas = _PARAMETERIZATIONS[canvas]() if isinstance(canvas, str) else clone(canvas)
-        self.canvas_ = canvas.fit(
-            rows.reshape(-1, *shape), image_shape=shape, value_range=self.value_range_
+        self.value_range_ = range_of_values(self.clip, rows)
+        self.canvas_ = fitted_canvas(
+            self.parameterization,
+            rows,
+            image_shape=canvas_shape(self.image_shape_, self.n_features_in_),
+            value_range=self.value_range_,
         )
 
     def _generate_rows(self, target, seeds, rows, batch_size, callback):
@@ -451,18 +463,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
             self.classifier_,
             target,
             example=self._mean_image(),
-            stages=self._stages(),
+            stages=as_stages(self.transforms),
             n_steps=self.n_steps,
             value_range=self.value_range_,
         )
-
-    def _stages(self):
-        """Lists of transforms, one for each part of a run."""
-        if isinstance(self.transforms, str):
-            return robust_stages()
-        transforms = list(self.transforms or ())
-        is_staged = bool(transforms) and all(isinstance(part, (list, tuple)) for part in transforms)
-        return transforms if is_staged else [transforms]
 
     def _density_to_draw_from(self):
         if isinstance(self.prior_, DensityPrior) and self.prior_weight > 0:
@@ -488,17 +492,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         if isinstance(self.init, str):
             mean = self._mean_image()
             return {"mean": mean, "zeros": torch.zeros_like(mean), "noise": None}[self.init]
-        images = np.asarray(flatten_images(self.init)[0], dtype=np.float32)
-        if images.ndim != 2 or images.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"init holds images of shape {images.shape[1:]}, but those of X have "
-                f"{self.n_features_in_} values; expected shape (n, {self.n_features_in_})."
-            )
-        if len(images) != 1 and len(images) < n_rows:
-            raise ValueError(
-                f"init holds {len(images)} images for a request of at least {n_rows} rows; give "
-                "one image for all rows, or one a row."
-            )
+        images = given_images(self.init, "init", n_rows, self.n_features_in_)
         return torch.from_numpy(images).to(self.device_).reshape(-1, *self.canvas_.image_shape_)
 
     def _warn_of_dead_start(self, problem, seeds):

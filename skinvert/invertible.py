@@ -9,17 +9,21 @@ the log-determinant of the change of variables,
 and with it nothing keeps the network from collapsing. Here it is one argument.
 """
 
-import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
@@ -28,11 +32,25 @@ from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.export import FlowModule, write_onnx
 from skinvert.flows.bases import fitted_spreads
 from skinvert.flows.build import build_network
-from skinvert.flows.diagnosis import diagnose
+from skinvert.flows.diagnosis import diagnose, warn_of_conditions
 from skinvert.flows.preprocessing import quantization_step
-from skinvert.flows.settings import check_combination, resolved_settings, resolved_views
-from skinvert.flows.training import train
-from skinvert.flows.use import decoded, encoded, generated, interpolated, log_joint
+from skinvert.flows.settings import (
+    check_combination,
+    resolved_clip,
+    resolved_epochs,
+    resolved_settings,
+    resolved_views,
+)
+from skinvert.flows.training import history_of, train
+from skinvert.flows.use import (
+    as_latents,
+    decoded,
+    encoded,
+    generated,
+    interpolated,
+    log_joint,
+    spread_over_cells,
+)
 from skinvert.inversion.loop import Result
 from skinvert.layout import flatten_images, restore_layout
 from skinvert.models.training import local_seed, pinned_threads, resolve_device
@@ -236,41 +254,41 @@ class InvertibleFlowClassifier(
 
     def __init__(
         self,
-        architecture="sliced",
-        objective="mle",
-        class_means="learned",
+        architecture: Literal["square", "coupling", "sliced"] = "sliced",
+        objective: Literal["paper", "kl", "mle", "ib"] = "mle",
+        class_means: Literal["label_line", "random", "learned"] = "learned",
         *,
-        class_covariances="auto",
-        n_blocks="auto",
-        activation=True,
-        negative_slope="auto",
-        linear="auto",
-        max_condition=1000.0,
-        coupled="axes",
-        n_components=80,
-        n_mixture=30,
-        hidden_size="auto",
-        noise="auto",
-        dequantize="auto",
-        logit=None,
-        augmentation="auto",
-        cross_entropy_weight=1.0,
-        max_epochs="auto",
-        learning_rate=1e-3,
-        training_batch_size=128,
-        cooldown=0.5,
-        patience=None,
-        warm_start=False,
-        temperature=1.0,
-        denoise=True,
-        clip="auto",
-        image_shape=None,
-        batch_size="auto",
-        checkpoint=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        class_covariances: Literal["auto", "identity", "fitted"] = "auto",
+        n_blocks: int | Literal["auto"] = "auto",
+        activation: bool = True,
+        negative_slope: float | Literal["auto"] = "auto",
+        linear: Literal["auto", "free", "bounded"] = "auto",
+        max_condition: float = 1000.0,
+        coupled: Literal["axes", "pixels"] = "axes",
+        n_components: int = 80,
+        n_mixture: int = 30,
+        hidden_size: int | Literal["auto"] = "auto",
+        noise: float | Literal["auto"] = "auto",
+        dequantize: bool | Literal["auto"] = "auto",
+        logit: float | None = None,
+        augmentation: Sequence[Any] | Literal["auto"] | None = "auto",
+        cross_entropy_weight: float = 1.0,
+        max_epochs: int | Literal["auto"] = "auto",
+        learning_rate: float = 1e-3,
+        training_batch_size: int = 128,
+        cooldown: float = 0.5,
+        patience: int | None = None,
+        warm_start: bool = False,
+        temperature: float = 1.0,
+        denoise: bool = True,
+        clip: Sequence[float] | Literal["auto"] | None = "auto",
+        image_shape: Sequence[int] | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        checkpoint: str | Path | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.architecture = architecture
         self.objective = objective
         self.class_means = class_means
@@ -306,7 +324,7 @@ class InvertibleFlowClassifier(
         self.verbose = verbose
 
     @whole_or_nothing
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the flow.
 
         Parameters
@@ -365,17 +383,9 @@ class InvertibleFlowClassifier(
         spreads = self.network_.spreads
         means = self.network_.means if spreads is None else spreads.means
         self.class_means_ = means.detach().double().cpu().numpy()
-        self._warn_of_conditions()
+        if self.architecture == "square":
+            warn_of_conditions(self.network_, self.max_condition)
         return self
-
-    def _resolved_clip(self):
-        if self.clip is None:
-            return (-np.inf, np.inf)
-        if isinstance(self.clip, str):
-            return self.value_range_
-        if len(self.clip) != 2 or not self.clip[0] <= self.clip[1]:
-            raise ValueError(f"clip must be (low, high) with low <= high, got {self.clip!r}.")
-        return self.clip
 
     def _fit_sliced(self, settings, rows, columns, views):
         n_views = int(np.clip(60_000 // len(rows), 1, 15)) if views else 0
@@ -388,9 +398,6 @@ class InvertibleFlowClassifier(
         self.history_ = {}
 
     def _fit_by_gradient(self, settings, rows, columns, views, goes_on):
-        n_epochs = self.max_epochs
-        if n_epochs == "auto":
-            n_epochs = int(np.clip(40_000 // len(rows), 5, 40))
         network = None if goes_on else build_network(settings, rows, columns)
         self._net, network = train(
             self._net if goes_on else None,
@@ -403,7 +410,7 @@ class InvertibleFlowClassifier(
             facts=repr(settings),
             learning_rate=self.learning_rate,
             batch_size=self.training_batch_size,
-            n_epochs=n_epochs,
+            n_epochs=resolved_epochs(self.max_epochs, len(rows)),
             cooldown=self.cooldown,
             patience=self.patience,
             device=self.device_,
@@ -419,30 +426,13 @@ class InvertibleFlowClassifier(
                 shrinkage=_LITTLE if settings.noise and settings.image_shape else None,
                 seed=self._seed,
             )
-        names = ("train_loss", "valid_loss")
-        history = self._net.history
-        self.history_ = {
-            name: np.array([epoch[name] for epoch in history])
-            for name in names
-            if len(history) and name in history[0]
-        }
+        self.history_ = history_of(self._net)
         if not self.warm_start:
             del self._net
 
     def _device_of_use(self):
         # Inverses are worth float64, which mps lacks.
         return torch.device("cpu") if self.device_.type == "mps" else self.device_
-
-    def _warn_of_conditions(self):
-        for index, number in enumerate(self.network_.flow.condition_numbers()):
-            if self.architecture == "square" and not number <= 1.001 * self.max_condition:
-                warnings.warn(
-                    f"the linear layer of block {index} has condition number {number:.3g}, above "
-                    f"max_condition={self.max_condition:g}: its inverse amplifies errors by as "
-                    "much. Train with objective='mle', or set linear='bounded'.",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
 
     # What it says of images
 
@@ -457,7 +447,7 @@ class InvertibleFlowClassifier(
         with pinned_threads(1):
             return log_joint(self.network_, rows, with_log_det)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Logarithms of the class probabilities, by Bayes' rule.
 
         Parameters
@@ -471,7 +461,7 @@ class InvertibleFlowClassifier(
         joint = self._log_joint(X, with_log_det=False)
         return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities, by Bayes' rule on the exact likelihoods.
 
         Parameters
@@ -484,7 +474,7 @@ class InvertibleFlowClassifier(
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each row of X.
 
         Parameters
@@ -501,7 +491,7 @@ class InvertibleFlowClassifier(
     def _columns(self, X):
         return self._log_joint(X, with_log_det=False).argmax(1)
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """log p(x) of each row in nats, in the units of X.
 
         Parameters
@@ -515,7 +505,7 @@ class InvertibleFlowClassifier(
         """
         return np.logaddexp.reduce(self._log_joint(X), axis=1)
 
-    def bits_per_dim(self, X):
+    def bits_per_dim(self, X: ArrayLike) -> NDArray[np.float64]:
         """Bits that a lossless code needs for each value of a row, at most.
 
         The rows are spread evenly over their quantisation cells, once, with the constructor's
@@ -543,25 +533,13 @@ class InvertibleFlowClassifier(
                 "grid; a density of real numbers has no bits. Use score_samples, or quantise X "
                 "before fit, for instance np.round(255 * X) / 255."
             )
-        places = (x - self._grid_origin()) / step
-        if (places - places.round()).abs().max() > 0.02:
-            raise ValueError(
-                f"the values of X lie off the grid of step {step:g} that fit saw; bits_per_dim "
-                "needs the units and the quantisation of the training data."
-            )
-        uniform = torch.from_numpy(np.random.default_rng(self._seed).random(x.shape))
-        spread = x + (uniform - 0.5) * step
+        spread = spread_over_cells(self.network_, x, step, self._seed)
         log_density = np.logaddexp.reduce(self._log_joint(spread.numpy()), axis=1)
         return -(log_density / x.shape[1] + np.log(step)) / np.log(2)
 
-    def _grid_origin(self):
-        preprocessing = self.network_.preprocessing
-        margin = 0.0 if preprocessing.step is None else preprocessing.step / 2
-        return float(preprocessing.low.min()) + margin
-
     # Between images and latents
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """Latents of images: noise around the mean of the class.
 
         Where every class has its own map ("coupling", "sliced") it is that of the predicted class.
@@ -579,7 +557,7 @@ class InvertibleFlowClassifier(
         with pinned_threads(1):
             return encoded(self.network_, x, columns).cpu().numpy()
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.float64]:
         """Images of latents: the exact inverse of `transform`.
 
         Parameters
@@ -598,22 +576,14 @@ class InvertibleFlowClassifier(
             If the width is not that of the images.
         """
         check_is_fitted(self)
-        z = np.asarray(Z, dtype=np.float64)
-        if z.ndim != 2 or z.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"Z has shape {z.shape}, expected (n, {self.n_features_in_}): an invertible map "
-                "keeps the number of features."
-            )
-        if not np.isfinite(z).all():
-            raise ValueError("Z contains NaN or infinity.")
-        z = torch.from_numpy(z).to(self._device_of_use())
+        z = as_latents(Z, self.n_features_in_).to(self._device_of_use())
         columns = np.zeros(len(z), int)
         if self.network_.flow.conditional:
             columns = torch.cdist(z, self.network_.means.double()).argmin(1).cpu().numpy()
         with pinned_threads(1):
             return decoded(self.network_, z, columns).cpu().numpy()
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: ArrayLike) -> NDArray[np.float64]:
         """Images after a way to the latent space and back.
 
         Parameters
@@ -628,7 +598,9 @@ class InvertibleFlowClassifier(
         images = self.inverse_transform(self.transform(X))
         return restore_layout(images, self._trailing_shape)
 
-    def interpolate(self, start, end, n_images=5):
+    def interpolate(
+        self, start: ArrayLike, end: ArrayLike, n_images: int = 5
+    ) -> NDArray[np.float64]:
         """A series of images between two, straight in the latent space.
 
         Where every class has its own map, the noise moves straight from one latent to the other,
@@ -661,7 +633,7 @@ class InvertibleFlowClassifier(
             images = interpolated(self.network_, x, columns, n_images)
         return restore_layout(images.cpu().numpy(), self._trailing_shape)
 
-    def to_torch(self):
+    def to_torch(self) -> FlowModule:
         """The inverse of the flow as a plain module on the CPU: `inverse_transform` of tensors.
 
         Returns
@@ -672,7 +644,7 @@ class InvertibleFlowClassifier(
         check_is_fitted(self)
         return FlowModule(self.network_)
 
-    def export_onnx(self, path):
+    def export_onnx(self, path: str | Path) -> Path:
         """Write the inverse of the flow as an ONNX file; see `to_torch`.
 
         Parameters
@@ -694,7 +666,7 @@ class InvertibleFlowClassifier(
         """
         return write_onnx(self.to_torch(), self.n_features_in_, path)
 
-    def diagnose(self, X, y=None):
+    def diagnose(self, X: ArrayLike, y: ArrayLike | None = None) -> Bunch:
         """How well the map is conditioned and how well it fits, in numbers.
 
         Parameters
@@ -744,7 +716,7 @@ class InvertibleFlowClassifier(
             )
         n_rows = len(seeds)
         return Result(
-            images=images.clamp(*self._resolved_clip()).float().cpu().numpy(),
+            images=images.clamp(*resolved_clip(self.clip, self.value_range_)).float().cpu().numpy(),
             status=np.full(n_rows, "completed"),
             n_steps=np.ones(n_rows, dtype=int),
             n_sample_steps=-(-n_rows // batch_size) * batch_size,

@@ -1,8 +1,11 @@
 """Between images and latents: what an encoder and a decoder can do without a sampler."""
 
 from numbers import Integral
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,7 +29,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     Neurocomputing 471 (2022), 296 to 334.
     """
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Latents of images.
 
         Parameters
@@ -45,7 +48,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         return in_batches(answer, rows, self._resolved_batch_size(), self.device_)[0]
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.float32]:
         """Images of latents.
 
         Parameters
@@ -71,7 +74,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         decoded = self._decode(latents)
         return restore_layout(decoded.reshape(len(latents), -1), self._trailing_shape)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: ArrayLike) -> NDArray[np.float32]:
         """Decode the latents of images.
 
         Parameters
@@ -84,7 +87,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self.inverse_transform(self.transform(X))
 
-    def combine(self, X, ratios="uniform"):
+    def combine(self, X: ArrayLike, ratios: str | ArrayLike = "uniform") -> NDArray[np.float32]:
         """Decode convex combinations of the latents of named images (3.3).
 
         Nothing is checked: images of one class combine to their class, others to what lies between.
@@ -112,7 +115,9 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ratios = np.atleast_2d(check_ratios(ratios, len(latents)))
         return self.inverse_transform(np.stack([ratio @ latents for ratio in ratios]))
 
-    def interpolate(self, a, b, ratios=9):
+    def interpolate(
+        self, a: ArrayLike, b: ArrayLike, ratios: int | ArrayLike = 9
+    ) -> NDArray[np.float32]:
         """Decode the way from one image to another (Figure 7).
 
         Parameters
@@ -141,7 +146,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             restore_layout(pair, self._trailing_shape), np.stack([1 - shares, shares], axis=1)
         )
 
-    def to_torch(self):
+    def to_torch(self) -> DecoderModule:
         """The decoder as a plain module on the CPU: `inverse_transform` without scikit-learn.
 
         Returns
@@ -153,7 +158,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return DecoderModule(self.decoder_, self.value_range_)
 
-    def export_onnx(self, path):
+    def export_onnx(self, path: str | Path) -> Path:
         """Write the decoder as an ONNX file; see `to_torch`.
 
         Parameters

@@ -6,10 +6,14 @@ combinations of latents of one class, which keep their class (Lemma 1), are deco
 """
 
 import copy
+from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
@@ -19,6 +23,7 @@ from torch import nn
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.inversion.loop import DivergenceError
+from skinvert.inversion.targets import Target
 from skinvert.latent_images import LatentImagesMixin
 from skinvert.layout import columns_of
 from skinvert.models.class_trials import ClassTrials
@@ -222,42 +227,42 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
 
     def __init__(
         self,
-        classifier=None,
+        classifier: Any = None,
         *,
-        layer="penultimate",
-        merge="concatenate",
-        decoder=None,
-        decoder_width=None,
-        n_combine=2,
-        ratios="uniform",
-        sampler="convex",
-        loss="sharp",
-        mae_weight=1.0,
-        ssim_weight=1.0,
-        perceptual_weight=1.0,
-        class_weight=0.03,
-        cycle_weight=0.05,
-        adversarial_weight=0.0,
-        latent_noise=0.0,
-        perceptual_network=None,
-        schedule="auto",
-        n_epochs="auto",
-        decoder_batch_size=64,
-        threshold="mean_confidence",
-        max_trials=100,
-        validation_fraction=0.1,
-        latent_dtype="float32",
-        image_shape=None,
-        classes=None,
-        normalize=None,
-        outputs="auto",
-        clip="auto",
-        checkpoint=None,
-        batch_size="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        layer: str | Sequence[str] = "penultimate",
+        merge: Literal["concatenate", "sum"] = "concatenate",
+        decoder: Any = None,
+        decoder_width: int | None = None,
+        n_combine: int = 2,
+        ratios: str | ArrayLike = "uniform",
+        sampler: Any = "convex",
+        loss: Literal["sharp", "paper"] = "sharp",
+        mae_weight: float = 1.0,
+        ssim_weight: float = 1.0,
+        perceptual_weight: float = 1.0,
+        class_weight: float = 0.03,
+        cycle_weight: float = 0.05,
+        adversarial_weight: float = 0.0,
+        latent_noise: float = 0.0,
+        perceptual_network: nn.Module | None = None,
+        schedule: Sequence[Any] | Literal["auto"] = "auto",
+        n_epochs: int | Literal["auto"] = "auto",
+        decoder_batch_size: int = 64,
+        threshold: float | Literal["mean_confidence"] | None = "mean_confidence",
+        max_trials: int = 100,
+        validation_fraction: float = 0.1,
+        latent_dtype: Literal["float32", "float16"] = "float32",
+        image_shape: Sequence[int] | None = None,
+        classes: ArrayLike | None = None,
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+        outputs: Literal["auto", "logits", "probabilities"] = "auto",
+        clip: Sequence[float] | Literal["auto"] = "auto",
+        checkpoint: str | Path | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.classifier = classifier
         self.layer = layer
         self.merge = merge
@@ -299,7 +304,7 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
         return tags
 
     @whole_or_nothing
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train or take the classifier, keep its latents, and train the decoder.
 
         Parameters
@@ -433,15 +438,15 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
 
     def generate(
         self,
-        y=None,
+        y: ArrayLike | None = None,
         *,
-        weights=None,
-        target=None,
-        random_state=None,
-        n_jobs=None,
-        out=None,
-        return_info=False,
-    ):
+        weights: ArrayLike | None = None,
+        target: Target | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        out: str | Path | None = None,
+        return_info: bool = False,
+    ) -> Any:
         """Generate one image for each requested row, in order (3.4 and 6.2).
 
         Each row draws latents from a stream of its own until one passes the latent check, decodes
@@ -528,7 +533,14 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
             return self.mean_confidence_
         return np.full(len(self.classes_), float(self.threshold))
 
-    def generations(self, y, n_generations=2, *, parents="latents", random_state=None):
+    def generations(
+        self,
+        y: ArrayLike,
+        n_generations: int = 2,
+        *,
+        parents: Literal["latents", "images"] = "latents",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> list[NDArray[np.float32]]:
         """Generate from what was generated, and so on (6.5).
 
         Every generation combines the one before it. What it may be combined of is the request

@@ -5,7 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from skinvert.counterfactual import find_regions, nearest_references
+from skinvert.counterfactual import (
+    changed_share,
+    check_questions,
+    find_regions,
+    nearest_references,
+)
 from skinvert.models.frozen import FrozenClassifier
 
 
@@ -62,3 +67,21 @@ def test_the_nearest_of_the_wanted_class_is_taken():
         np.array([[0.9], [5.1]]), stored, np.array([1, 0]), np.array([0, 0, 1, 1])
     )
     assert places.tolist() == [2, 1]
+
+
+def test_questions_that_answer_themselves_are_refused():
+    classes, stored = np.array(["ant", "bee", "cow"]), np.array([0, 1])
+    check_questions(np.array([[0, 1], [1, 0]]), stored, classes)
+    with pytest.raises(ValueError, match="row 1 of X 'bee' already"):
+        check_questions(np.array([[0, 1], [1, 1]]), stored, classes)
+    with pytest.raises(ValueError, match="no reference of class 'cow'"):
+        check_questions(np.array([[0, 2]]), stored, classes)
+
+
+def test_a_pixel_changes_with_any_of_its_channels():
+    queries = np.zeros((2, 3, 2, 2))
+    rows = queries.copy()
+    rows[0, 1, 0, 0] = 0.5
+    rows[1] = 0.05  # below a hundredth of the range
+    found = changed_share(rows.reshape(2, -1), queries.reshape(2, -1), (3, 2, 2), (0.0, 10.0))
+    assert found.tolist() == [0.25, 0.0]

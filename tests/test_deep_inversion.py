@@ -14,6 +14,7 @@ from torch import nn
 
 from skinvert import DeepInversion, Target
 from skinvert.inversion.objectives import CrossEntropy, TotalVariation
+from skinvert.inversion.resolution import at_resolution
 from skinvert.inversion.transforms import RandomAffine
 
 BATCH, N_ROWS = 4, 37  # two shards of 32 rows, the last batch short
@@ -157,7 +158,7 @@ def test_the_low_resolution_stage_never_wins(own_net):
 def test_a_network_of_one_size_sees_small_images_enlarged(pooled, data):
     net = trained(*data, pooled=pooled)
     generator = fitted(net, n_steps=(2, 2))
-    classifier, resize = generator._at_resolution(2)
+    classifier, resize = at_resolution(generator.classifier_, (1, 8, 8), 2)
     seen = resize(torch.arange(64.0).reshape(1, 1, 8, 8))
     assert seen.shape == ((1, 1, 4, 4) if pooled else (1, 1, 8, 8))
     assert classifier(seen).shape == (1, 10)

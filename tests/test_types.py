@@ -9,47 +9,6 @@ import pytest
 
 API = Path(__file__).parents[1] / "docs" / "api.rst"
 
-# Whose bodies mypy does not accept yet, once their signatures speak.
-NOT_YET = {
-    "skinvert.augmentation",
-    "skinvert.base",
-    "skinvert.coupled",
-    "skinvert.delegation",
-    "skinvert.datasets.splits",
-    "skinvert.deep_inversion",
-    "skinvert.display.comparisons",
-    "skinvert.display.grids",
-    "skinvert.display.latents",
-    "skinvert.display.series",
-    "skinvert.display.triplets",
-    "skinvert.export",
-    "skinvert.imagine",
-    "skinvert.input_optimization",
-    "skinvert.inversion.coordinates",
-    "skinvert.inversion.loop",
-    "skinvert.inversion.matching",
-    "skinvert.inversion.objectives",
-    "skinvert.inversion.parzen",
-    "skinvert.inversion.priors",
-    "skinvert.inversion.stages",
-    "skinvert.inversion.statistics",
-    "skinvert.inversion.transforms",
-    "skinvert.invertible",
-    "skinvert.metrics.distribution",
-    "skinvert.metrics.diversity",
-    "skinvert.metrics.fidelity",
-    "skinvert.metrics.memorization",
-    "skinvert.metrics.neighbours",
-    "skinvert.models.decoders",
-    "skinvert.models.frozen",
-    "skinvert.models.ranks",
-    "skinvert.models.similarity",
-    "skinvert.models.student",
-    "skinvert.models.training",
-    "skinvert.models.translate",
-    "skinvert.regene",
-}
-
 
 def public_objects():
     """{qualified name: object} of what the API reference lists."""
@@ -98,23 +57,9 @@ def is_generated(thing, function):
 @pytest.mark.parametrize("path", PUBLIC)
 def test_signatures_are_annotated(path):
     thing = PUBLIC[path]
-    if getattr(thing, "__module__", None) in NOT_YET:
-        return
     found = {
         name: lacking(function)
         for name, function in signatures(thing)
         if not is_generated(thing, function) and lacking(function)
     }
     assert found == {}
-
-
-def test_the_list_of_those_to_come_is_true():
-    """A module that is annotated in full leaves the list."""
-    bare = {
-        thing.__module__
-        for thing in PUBLIC.values()
-        for _, function in signatures(thing)
-        if not is_generated(thing, function) and lacking(function)
-    }
-    assert sorted(bare - NOT_YET) == []
-    assert sorted(NOT_YET - bare) == []

@@ -1,5 +1,8 @@
 """Splits that every claim is made on: disjoint, stratified, always the same."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
@@ -13,7 +16,7 @@ _MNIST_5K = {"train": 2000, "tune": 500, "judge": 1500, "test": 1000}
 _FASHION_MNIST = {"train": 40_000, "tune": 5_000, "judge": 15_000}
 
 
-def split_mnist_5k():
+def split_mnist_5k() -> Bunch:
     """MNIST-5k in the parts that have one purpose each, always the same.
 
     Generators and the classifiers that they invert see ``train``; parameters are chosen on
@@ -30,10 +33,16 @@ def split_mnist_5k():
     >>> {name: len(y) for name, (X, y) in split_mnist_5k().items()}
     {'train': 2000, 'tune': 500, 'judge': 1500, 'test': 1000}
     """
-    return _divide(*load_mnist_5k(return_X_y=True), _MNIST_5K)
+    X, y = load_mnist_5k(return_X_y=True)
+    return _divide(X, y, _MNIST_5K)
 
 
-def split_fashion_mnist(*, data_home=None, directory=None, download_if_missing=True):
+def split_fashion_mnist(
+    *,
+    data_home: str | Path | None = None,
+    directory: str | Path | None = None,
+    download_if_missing: bool = True,
+) -> Bunch:
     """Fashion-MNIST in the parts that have one purpose each, always the same.
 
     The 60,000 training images are divided as `split_mnist_5k` divides its rows; ``test`` is the
@@ -66,14 +75,16 @@ def split_fashion_mnist(*, data_home=None, directory=None, download_if_missing=T
     >>> parts.train[0].shape  # doctest: +SKIP
     (40000, 784)
     """
-    source = {
-        "data_home": data_home,
-        "directory": directory,
-        "download_if_missing": download_if_missing,
-        "return_X_y": True,
-    }
-    parts = _divide(*fetch_fashion_mnist(subset="train", **source), _FASHION_MNIST)
-    parts["test"] = fetch_fashion_mnist(subset="test", **source)
+    fetch = partial(
+        fetch_fashion_mnist,
+        data_home=data_home,
+        directory=directory,
+        download_if_missing=download_if_missing,
+        return_X_y=True,
+    )
+    X, y = fetch(subset="train")
+    parts = _divide(X, y, _FASHION_MNIST)
+    parts["test"] = fetch(subset="test")
     return parts
 
 

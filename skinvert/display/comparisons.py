@@ -1,6 +1,10 @@
 """Images beside those they came from: combinations and counterfactuals."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from skinvert.display.drawing import Grid, draw_grid
 from skinvert.display.images import check_alike, images_of, series_of, shared_range
@@ -41,7 +45,14 @@ class CombinationDisplay:
     (2, 3, 1, 8, 8)
     """
 
-    def __init__(self, *, row_images, column_images, combined, value_range):
+    def __init__(
+        self,
+        *,
+        row_images: NDArray[Any],
+        column_images: NDArray[Any],
+        combined: NDArray[Any],
+        value_range: tuple[float, float],
+    ) -> None:
         self.row_images = row_images
         self.column_images = column_images
         self.combined = combined
@@ -50,15 +61,15 @@ class CombinationDisplay:
     @classmethod
     def from_images(
         cls,
-        row_images,
-        column_images,
-        combined,
+        row_images: ArrayLike,
+        column_images: ArrayLike,
+        combined: Sequence[Any] | NDArray[Any],
         *,
-        image_shape=None,
-        value_range=None,
-        ax=None,
-        cmap="gray",
-    ):
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw images that are there already.
 
         Parameters
@@ -86,20 +97,20 @@ class CombinationDisplay:
         ValueError
             If the numbers or shapes of the images disagree.
         """
-        row_images = images_of(row_images, image_shape, "row_images")
-        column_images = images_of(column_images, image_shape, "column_images")
-        combined = series_of(combined, len(row_images), image_shape, "combined")
-        check_alike(combined[0], column_images, "combined[0]", "column_images")
-        check_alike(row_images[:1], column_images[:1], "row_images", "column_images")
+        rows = images_of(row_images, image_shape, "row_images")
+        columns = images_of(column_images, image_shape, "column_images")
+        series = series_of(combined, len(rows), image_shape, "combined")
+        check_alike(series[0], columns, "combined[0]", "column_images")
+        check_alike(rows[:1], columns[:1], "row_images", "column_images")
         display = cls(
-            row_images=row_images,
-            column_images=column_images,
-            combined=combined,
-            value_range=shared_range(value_range, row_images, column_images, combined),
+            row_images=rows,
+            column_images=columns,
+            combined=series,
+            value_range=shared_range(value_range, rows, columns, series),
         )
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw the matrix.
 
         Parameters
@@ -158,7 +169,15 @@ class CounterfactualDisplay:
     6
     """
 
-    def __init__(self, *, before, after, value_range, masks=None, labels=()):
+    def __init__(
+        self,
+        *,
+        before: NDArray[Any],
+        after: NDArray[Any],
+        value_range: tuple[float, float],
+        masks: NDArray[np.bool_] | None = None,
+        labels: Sequence[Any] | NDArray[Any] = (),
+    ) -> None:
         self.before = before
         self.after = after
         self.value_range = value_range
@@ -168,16 +187,16 @@ class CounterfactualDisplay:
     @classmethod
     def from_images(
         cls,
-        before,
-        after,
+        before: ArrayLike,
+        after: ArrayLike,
         *,
-        masks=None,
-        labels=(),
-        image_shape=None,
-        value_range=None,
-        ax=None,
-        cmap="gray",
-    ):
+        masks: ArrayLike | None = None,
+        labels: Sequence[Any] | NDArray[Any] = (),
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw images that are there already.
 
         Parameters
@@ -207,28 +226,29 @@ class CounterfactualDisplay:
         ValueError
             If the images differ in number or shape, or the masks don't fit.
         """
-        before = images_of(before, image_shape, "before")
-        after = images_of(after, image_shape, "after")
-        check_alike(before, after, "before", "after")
+        images = images_of(before, image_shape, "before")
+        changed = images_of(after, image_shape, "after")
+        check_alike(images, changed, "before", "after")
+        regions = None
         if masks is not None:
-            n, _, height, width = before.shape
+            n, _, height, width = images.shape
             given = np.shape(masks)
             if given not in ((n, height, width), (n, height * width), (n, 1, height, width)):
                 raise ValueError(
                     f"masks must have shape {(n, height, width)} or {(n, height * width)}, got "
                     f"{given}."
                 )
-            masks = np.asarray(masks).reshape(n, height, width) >= 0.5
+            regions = np.asarray(masks).reshape(n, height, width) >= 0.5
         display = cls(
-            before=before,
-            after=after,
-            value_range=shared_range(value_range, before, after),
-            masks=masks,
+            before=images,
+            after=changed,
+            value_range=shared_range(value_range, images, changed),
+            masks=regions,
             labels=labels,
         )
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw a row for each image.
 
         Parameters

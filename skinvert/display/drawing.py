@@ -1,8 +1,11 @@
 """The one way in which displays draw images: a labelled grid on one pair of axes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Grid", "draw_grid", "require_matplotlib"]
 
@@ -49,8 +52,8 @@ class Grid:
 
     cells: list
     value_range: tuple
-    row_labels: tuple = ()
-    column_labels: tuple = ()
+    row_labels: Sequence[Any] | NDArray[Any] = ()
+    column_labels: Sequence[Any] | NDArray[Any] = ()
     column_title: str = ""
     wide_gaps: tuple = (0, 0)
     signed_column: int | None = None

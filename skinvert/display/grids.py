@@ -1,6 +1,10 @@
 """Images in a row for each class."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from skinvert.delegation import generate
 from skinvert.display.asking import classes_of, look_of
@@ -41,7 +45,14 @@ class ImageGridDisplay:
     50
     """
 
-    def __init__(self, *, images, labels, value_range, column_labels=()):
+    def __init__(
+        self,
+        *,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        value_range: tuple[float, float],
+        column_labels: Sequence[Any] | NDArray[Any] = (),
+    ) -> None:
         self.images = images
         self.labels = labels
         self.value_range = value_range
@@ -50,15 +61,15 @@ class ImageGridDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
+        estimator: Any,
         *,
-        classes=None,
-        n_per_class=10,
-        random_state=None,
-        image_shape=None,
-        ax=None,
-        cmap="gray",
-    ):
+        classes: ArrayLike | None = None,
+        n_per_class: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Generate images of every class and draw them.
 
         Parameters
@@ -89,15 +100,15 @@ class ImageGridDisplay:
     @classmethod
     def from_images(
         cls,
-        X,
-        y,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        image_shape=None,
-        value_range=None,
-        column_labels=(),
-        ax=None,
-        cmap="gray",
-    ):
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        column_labels: Sequence[Any] | NDArray[Any] = (),
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw images that are there already.
 
         Parameters
@@ -140,7 +151,7 @@ class ImageGridDisplay:
         )
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw the grid.
 
         Parameters

@@ -1,6 +1,10 @@
 """What latents look like: barcodes, bars and maps (ReGene, Figures 4, 5 and B.18 to B.20)."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
@@ -44,14 +48,25 @@ class LatentBarcodeDisplay:
     [0.5, 0.0]
     """
 
-    def __init__(self, *, latents, labels):
+    def __init__(
+        self, *, latents: Sequence[NDArray[Any]], labels: Sequence[Any] | NDArray[Any]
+    ) -> None:
         self.latents = latents
         self.labels = labels
         largest = max(float(np.abs(rows).max()) for rows in latents)
         self.sparsity = np.array([np.mean(np.abs(rows) <= _SILENT * largest) for rows in latents])
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, kind="barcode", ax=None, cmap="gray_r"):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        kind: Literal["barcode", "bars"] = "barcode",
+        ax: Any = None,
+        cmap: Any = "gray_r",
+    ) -> Self:
         """Draw the latents that a fitted generator gives to rows.
 
         Parameters
@@ -73,7 +88,15 @@ class LatentBarcodeDisplay:
         return cls.from_latents(_latents_of(estimator, X), y, kind=kind, ax=ax, cmap=cmap)
 
     @classmethod
-    def from_latents(cls, latents, y, *, kind="barcode", ax=None, cmap="gray_r"):
+    def from_latents(
+        cls,
+        latents: ArrayLike,
+        y: ArrayLike,
+        *,
+        kind: Literal["barcode", "bars"] = "barcode",
+        ax: Any = None,
+        cmap: Any = "gray_r",
+    ) -> Self:
         """Draw latents that are there already.
 
         Parameters
@@ -96,12 +119,14 @@ class LatentBarcodeDisplay:
         ValueError
             If there are not as many labels as latents, or for another kind.
         """
-        latents, y = _checked(latents, y)
-        labels = np.unique(y)
-        display = cls(latents=[latents[y == label] for label in labels], labels=labels)
+        rows, row_labels = _checked(latents, y)
+        labels = np.unique(row_labels)
+        display = cls(latents=[rows[row_labels == label] for label in labels], labels=labels)
         return display.plot(kind=kind, ax=ax, cmap=cmap)
 
-    def plot(self, *, kind="barcode", ax=None, cmap="gray_r"):
+    def plot(
+        self, *, kind: Literal["barcode", "bars"] = "barcode", ax: Any = None, cmap: Any = "gray_r"
+    ) -> Self:
         """Draw a strip for each class.
 
         Parameters
@@ -175,12 +200,21 @@ class LatentMapDisplay:
     (20, 2)
     """
 
-    def __init__(self, *, points, y):
+    def __init__(self, *, points: NDArray[Any], y: NDArray[Any]) -> None:
         self.points = points
         self.y = y
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, method=None, ax=None, cmap="tab10"):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        method: Any = None,
+        ax: Any = None,
+        cmap: Any = "tab10",
+    ) -> Self:
         """Draw the latents that a fitted generator gives to rows.
 
         Parameters
@@ -203,7 +237,15 @@ class LatentMapDisplay:
         return cls.from_latents(_latents_of(estimator, X), y, method=method, ax=ax, cmap=cmap)
 
     @classmethod
-    def from_latents(cls, latents, y, *, method=None, ax=None, cmap="tab10"):
+    def from_latents(
+        cls,
+        latents: ArrayLike,
+        y: ArrayLike,
+        *,
+        method: Any = None,
+        ax: Any = None,
+        cmap: Any = "tab10",
+    ) -> Self:
         """Draw latents that are there already.
 
         Parameters
@@ -227,17 +269,17 @@ class LatentMapDisplay:
         ValueError
             If there are not as many labels as latents, or the method gives no two columns.
         """
-        latents, y = _checked(latents, y)
+        rows, labels = _checked(latents, y)
         method = TSNE(random_state=0) if method is None else clone(method)
-        points = np.asarray(method.fit_transform(latents))
-        if points.shape != (len(latents), 2):
+        points = np.asarray(method.fit_transform(rows))
+        if points.shape != (len(rows), 2):
             raise ValueError(
-                f"{type(method).__name__} gives {points.shape}, expected ({len(latents)}, 2); set "
+                f"{type(method).__name__} gives {points.shape}, expected ({len(rows)}, 2); set "
                 "its n_components=2."
             )
-        return cls(points=points, y=y).plot(ax=ax, cmap=cmap)
+        return cls(points=points, y=labels).plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="tab10"):
+    def plot(self, *, ax: Any = None, cmap: Any = "tab10") -> Self:
         """Draw a point for each row.
 
         Parameters

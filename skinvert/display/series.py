@@ -1,8 +1,11 @@
 """Images in series: along the values of a parameter, and from one class to another."""
 
 import copy
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from skinvert.delegation import generate
 from skinvert.display.asking import classes_of, look_of
@@ -53,7 +56,15 @@ class SweepDisplay:
     (2, 2, 1, 8, 8)
     """
 
-    def __init__(self, *, images, param_range, classes, value_range, param_name="prior_weight"):
+    def __init__(
+        self,
+        *,
+        images: NDArray[Any],
+        param_range: Sequence[Any] | NDArray[Any],
+        classes: Sequence[Any] | NDArray[Any],
+        value_range: tuple[float, float],
+        param_name: str = "prior_weight",
+    ) -> None:
         self.images = images
         self.param_range = param_range
         self.classes = classes
@@ -63,16 +74,16 @@ class SweepDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        param_range,
+        estimator: Any,
+        param_range: Sequence[Any] | NDArray[Any],
         *,
-        param_name="prior_weight",
-        classes=None,
-        random_state=None,
-        image_shape=None,
-        ax=None,
-        cmap="gray",
-    ):
+        param_name: str = "prior_weight",
+        classes: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Generate one image of every class with each value and draw them.
 
         Parameters
@@ -99,30 +110,30 @@ class SweepDisplay:
         -------
         display : SweepDisplay
         """
-        classes = classes_of(estimator, classes)
+        labels = classes_of(estimator, classes)
         subject = copy.deepcopy(getattr(estimator, "best_estimator_", estimator))
         images = [
-            generate(subject.set_params(**{param_name: value}), classes, random_state=random_state)
+            generate(subject.set_params(**{param_name: value}), labels, random_state=random_state)
             for value in param_range
         ]
         look = look_of(estimator, image_shape)
         return cls.from_images(
-            images, param_range, classes, param_name=param_name, **look, ax=ax, cmap=cmap
+            images, param_range, labels, param_name=param_name, **look, ax=ax, cmap=cmap
         )
 
     @classmethod
     def from_images(
         cls,
-        X,
-        param_range,
-        classes,
+        X: Sequence[ArrayLike],
+        param_range: Sequence[Any] | NDArray[Any],
+        classes: Sequence[Any] | NDArray[Any],
         *,
-        param_name="prior_weight",
-        image_shape=None,
-        value_range=None,
-        ax=None,
-        cmap="gray",
-    ):
+        param_name: str = "prior_weight",
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw images that are there already.
 
         Parameters
@@ -154,21 +165,21 @@ class SweepDisplay:
         ValueError
             If the numbers of images, values and classes disagree.
         """
-        images, classes = series_of(X, len(param_range), image_shape), np.asarray(classes)
-        if images.shape[1] != len(classes):
+        images, labels = series_of(X, len(param_range), image_shape), np.asarray(classes)
+        if images.shape[1] != len(labels):
             raise ValueError(
-                f"X holds {images.shape[1]} images a value, but there are {len(classes)} classes."
+                f"X holds {images.shape[1]} images a value, but there are {len(labels)} classes."
             )
         display = cls(
             images=images,
             param_range=param_range,
-            classes=classes,
+            classes=labels,
             value_range=shared_range(value_range, images),
             param_name=param_name,
         )
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw a row for each class, a column for each value.
 
         Parameters
@@ -236,7 +247,13 @@ class InterpolationDisplay:
     (1, 3, 1, 8, 8)
     """
 
-    def __init__(self, *, images, pairs, value_range):
+    def __init__(
+        self,
+        *,
+        images: NDArray[Any],
+        pairs: Sequence[tuple[Any, Any]],
+        value_range: tuple[float, float],
+    ) -> None:
         self.images = images
         self.pairs = pairs
         self.value_range = value_range
@@ -244,15 +261,15 @@ class InterpolationDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        pairs,
+        estimator: Any,
+        pairs: Sequence[tuple[Any, Any]],
         *,
-        n_images=5,
-        random_state=None,
-        image_shape=None,
-        ax=None,
-        cmap="gray",
-    ):
+        n_images: int = 5,
+        random_state: int | np.random.RandomState | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Interpolate between the classes of every pair and draw the series.
 
         Parameters
@@ -293,7 +310,16 @@ class InterpolationDisplay:
         return cls.from_images(images, pairs, **look_of(estimator, image_shape), ax=ax, cmap=cmap)
 
     @classmethod
-    def from_images(cls, X, pairs, *, image_shape=None, value_range=None, ax=None, cmap="gray"):
+    def from_images(
+        cls,
+        X: Sequence[ArrayLike],
+        pairs: Sequence[tuple[Any, Any]],
+        *,
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw series that are there already.
 
         Parameters
@@ -325,7 +351,7 @@ class InterpolationDisplay:
         display = cls(images=images, pairs=pairs, value_range=shared_range(value_range, images))
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw a row for each pair.
 
         Parameters

@@ -1,6 +1,10 @@
 """Generated images between a reference and the training image nearest to them."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from skinvert.delegation import generate
@@ -46,7 +50,16 @@ class TripletDisplay:
     [0.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, *, references, generated, nearest, distances, value_range, labels=()):
+    def __init__(
+        self,
+        *,
+        references: NDArray[Any],
+        generated: NDArray[Any],
+        nearest: NDArray[Any],
+        distances: NDArray[Any],
+        value_range: tuple[float, float],
+        labels: Sequence[Any] | NDArray[Any] = (),
+    ) -> None:
         self.references = references
         self.generated = generated
         self.nearest = nearest
@@ -57,16 +70,16 @@ class TripletDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        classes=None,
-        random_state=None,
-        image_shape=None,
-        ax=None,
-        cmap="gray",
-    ):
+        classes: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        image_shape: Sequence[int] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Generate an image of every class and draw it between a reference and its neighbour.
 
         Parameters
@@ -97,23 +110,23 @@ class TripletDisplay:
         ValueError
             If a class has no row.
         """
-        classes, y = classes_of(estimator, classes), np.asarray(y)
-        missing = sorted(set(classes.tolist()) - set(y.tolist()), key=str)
+        labels, row_labels = classes_of(estimator, classes), np.asarray(y)
+        missing = sorted(set(labels.tolist()) - set(row_labels.tolist()), key=str)
         if missing:
             raise ValueError(
                 f"y holds no row of {missing[:5]}, so that they have no reference. Leave them out "
                 "with classes=."
             )
         rows = np.asarray(flatten_images(X)[0])
-        generated = generate(estimator, classes, random_state=random_state)
+        generated = generate(estimator, labels, random_state=random_state)
         look = look_of(estimator, image_shape)
         if look["image_shape"] is None and np.ndim(X) > 2:
             look["image_shape"] = np.shape(X)[1:]
         return cls.from_images(
-            rows[[np.flatnonzero(y == label)[0] for label in classes]],
+            rows[[np.flatnonzero(row_labels == label)[0] for label in labels]],
             generated,
             rows,
-            labels=classes,
+            labels=labels,
             **look,
             ax=ax,
             cmap=cmap,
@@ -122,16 +135,16 @@ class TripletDisplay:
     @classmethod
     def from_images(
         cls,
-        references,
-        generated,
-        X,
+        references: ArrayLike,
+        generated: ArrayLike,
+        X: ArrayLike,
         *,
-        labels=(),
-        image_shape=None,
-        value_range=None,
-        ax=None,
-        cmap="gray",
-    ):
+        labels: Sequence[Any] | NDArray[Any] = (),
+        image_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] | None = None,
+        ax: Any = None,
+        cmap: Any = "gray",
+    ) -> Self:
         """Draw images that are there already beside their nearest neighbours in X.
 
         Parameters
@@ -161,25 +174,25 @@ class TripletDisplay:
         ValueError
             If the images differ in number or shape.
         """
-        references = images_of(references, image_shape, "references")
-        generated = images_of(generated, image_shape, "generated")
+        known = images_of(references, image_shape, "references")
+        made = images_of(generated, image_shape, "generated")
         training = images_of(X, image_shape)
-        check_alike(references, generated, "references", "generated")
-        check_alike(training[:1], generated[:1], "X", "generated")
+        check_alike(known, made, "references", "generated")
+        check_alike(training[:1], made[:1], "X", "generated")
         index, distances = pairwise_distances_argmin_min(
-            generated.reshape(len(generated), -1), training.reshape(len(training), -1)
+            made.reshape(len(made), -1), training.reshape(len(training), -1)
         )
         display = cls(
-            references=references,
-            generated=generated,
+            references=known,
+            generated=made,
             nearest=training[index],
             distances=distances,
-            value_range=shared_range(value_range, references, generated, training[index]),
+            value_range=shared_range(value_range, known, made, training[index]),
             labels=labels,
         )
         return display.plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Any = None, cmap: Any = "gray") -> Self:
         """Draw a column for each triplet.
 
         Parameters

@@ -1,15 +1,17 @@
 """What tells a flow that can be inverted from one that has collapsed, in numbers."""
 
 import copy
+import warnings
 
 import numpy as np
 import torch
 from scipy.stats import kstest
 from sklearn.utils import Bunch
 
+from skinvert.flows.network import FlowNetwork
 from skinvert.flows.use import as_in_training, decoded, encoded
 
-__all__ = ["diagnose", "kolmogorov_smirnov", "perturbation_gain"]
+__all__ = ["diagnose", "kolmogorov_smirnov", "perturbation_gain", "warn_of_conditions"]
 
 _ROWS_AT_ONCE = 256
 _LEVEL = 0.01
@@ -131,6 +133,34 @@ def diagnose(classifier, X, y=None):
         bits_per_dim=float(classifier.bits_per_dim(X).mean()) if quantised else None,
         log_likelihood=float(classifier.score_samples(X).mean()),
     )
+
+
+def warn_of_conditions(network: FlowNetwork, max_condition: float) -> None:
+    """Name the blocks of a square network whose inverse amplifies errors more than it may.
+
+    Parameters
+    ----------
+    network : FlowNetwork
+    max_condition : float
+
+    Warns
+    -----
+    RuntimeWarning
+        For each block above it; said of the caller of `fit`.
+
+    Examples
+    --------
+    See `InvertibleFlowClassifier`, whose `fit` calls it.
+    """
+    for index, number in enumerate(network.flow.condition_numbers()):
+        if not number <= 1.001 * max_condition:
+            warnings.warn(
+                f"the linear layer of block {index} has condition number {number:.3g}, above "
+                f"max_condition={max_condition:g}: its inverse amplifies errors by as "
+                "much. Train with objective='mle', or set linear='bounded'.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
 
 def _float32_error(network, x, columns):

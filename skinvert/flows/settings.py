@@ -1,10 +1,21 @@
 """What a flow is built from, with every "auto" resolved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from skinvert.inversion.transforms import RandomAffine
 
-__all__ = ["FlowSettings", "check_combination", "resolved_settings", "resolved_views"]
+__all__ = [
+    "FlowSettings",
+    "check_combination",
+    "resolved_clip",
+    "resolved_epochs",
+    "resolved_settings",
+    "resolved_views",
+]
 
 _VIEWS = (RandomAffine(degrees=5, translate=(0.04, 0.04), scale=(0.95, 1.05)),)
 _LEAST_TURNED = 16  # pixels: below it a view is mostly interpolation
@@ -175,6 +186,66 @@ def resolved_settings(estimator, seed):
         n_classes=len(estimator.classes_),
         seed=seed,
     )
+
+
+def resolved_epochs(max_epochs: str | int, n_rows: int) -> Any:
+    """Passes over the rows: 40,000 / n for "auto", between 5 and 40.
+
+    Parameters
+    ----------
+    max_epochs : int or "auto"
+    n_rows : int
+
+    Returns
+    -------
+    n_epochs : int
+
+    Examples
+    --------
+    >>> from skinvert.flows.settings import resolved_epochs
+    >>> resolved_epochs("auto", 2000), resolved_epochs(7, 2000)
+    (20, 7)
+    """
+    if max_epochs == "auto":
+        return int(np.clip(40_000 // n_rows, 5, 40))
+    return max_epochs
+
+
+def resolved_clip(
+    clip: str | Sequence[float] | None, value_range: tuple[float, float]
+) -> tuple[float, float]:
+    """Range of generated images.
+
+    Parameters
+    ----------
+    clip : "auto", sequence (low, high) or None
+    value_range : tuple (low, high)
+        What "auto" stands for: the range of the training rows.
+
+    Returns
+    -------
+    clip : tuple (low, high)
+        Infinite for None.
+
+    Raises
+    ------
+    ValueError
+        For what is no range.
+
+    Examples
+    --------
+    >>> from skinvert.flows.settings import resolved_clip
+    >>> resolved_clip("auto", (0.0, 16.0)), resolved_clip(None, (0.0, 16.0))
+    ((0.0, 16.0), (-inf, inf))
+    """
+    if clip is None:
+        return (-np.inf, np.inf)
+    if isinstance(clip, str):
+        return value_range
+    if len(clip) != 2 or not clip[0] <= clip[1]:
+        raise ValueError(f"clip must be (low, high) with low <= high, got {clip!r}.")
+    low, high = clip
+    return low, high
 
 
 def resolved_views(estimator):

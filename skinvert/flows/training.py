@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from skinvert.models.resuming import Resume
 from skinvert.models.training import TrainingNet
 from skinvert.shards import fingerprint
 
-__all__ = ["Epochs", "FlowNet", "LossBroken", "train"]
+__all__ = ["Epochs", "FlowNet", "LossBroken", "history_of", "train"]
 
 
 class LossBroken(ArithmeticError):
@@ -222,6 +223,30 @@ def train(
         net.callbacks_ = own
         _forget(net)
     return net, copy.deepcopy(net.module_)
+
+
+def history_of(net: FlowNet) -> dict[str, Any]:
+    """Losses of every epoch.
+
+    Parameters
+    ----------
+    net : FlowNet
+
+    Returns
+    -------
+    history : dict of str to ndarray of shape (n_epochs,)
+        ``train_loss``, and ``valid_loss`` where rows were held out.
+
+    Examples
+    --------
+    See `InvertibleFlowClassifier`, whose ``history_`` it is.
+    """
+    history = net.history
+    return {
+        name: np.array([epoch[name] for epoch in history])
+        for name in ("train_loss", "valid_loss")
+        if len(history) and name in history[0]
+    }
 
 
 def _run(net, epochs, images, columns, n_epochs):

@@ -2,11 +2,22 @@
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
 
+from skinvert.flows.network import FlowNetwork
 from skinvert.inversion.randomness import RowNoise
 
-__all__ = ["as_in_training", "decoded", "encoded", "generated", "interpolated", "log_joint"]
+__all__ = [
+    "as_in_training",
+    "as_latents",
+    "decoded",
+    "encoded",
+    "generated",
+    "interpolated",
+    "log_joint",
+    "spread_over_cells",
+]
 
 _ROWS_AT_ONCE = 256
 
@@ -75,6 +86,79 @@ def _groups(columns, device):
         rows = torch.from_numpy(np.flatnonzero(columns == column)).to(device)
         for some in rows.split(_ROWS_AT_ONCE):
             yield int(column), some
+
+
+def as_latents(Z: ArrayLike, n_features: int) -> Tensor:
+    """Latents that a user gives, as a tensor.
+
+    Parameters
+    ----------
+    Z : array-like of shape (n, n_features)
+    n_features : int
+        Of the images.
+
+    Returns
+    -------
+    z : Tensor of shape (n, n_features), float64
+
+    Raises
+    ------
+    ValueError
+        For another width, and values that are not finite.
+
+    Examples
+    --------
+    >>> from skinvert.flows.use import as_latents
+    >>> as_latents([[0, 1]], 2)
+    tensor([[0., 1.]], dtype=torch.float64)
+    """
+    z = np.asarray(Z, dtype=np.float64)
+    if z.ndim != 2 or z.shape[1] != n_features:
+        raise ValueError(
+            f"Z has shape {z.shape}, expected (n, {n_features}): an invertible map "
+            "keeps the number of features."
+        )
+    if not np.isfinite(z).all():
+        raise ValueError("Z contains NaN or infinity.")
+    return torch.from_numpy(z)
+
+
+def spread_over_cells(network: FlowNetwork, x: Tensor, step: float, seed: int) -> Tensor:
+    """Quantised rows, each value spread evenly over its cell: what bits are counted of.
+
+    Parameters
+    ----------
+    network : FlowNetwork
+    x : Tensor of shape (n, n_features), float64
+        On the grid of the training rows.
+    step : float
+        Of the grid.
+    seed : int
+
+    Returns
+    -------
+    x : Tensor of shape (n, n_features)
+
+    Raises
+    ------
+    ValueError
+        For values off the grid.
+
+    Examples
+    --------
+    See `InvertibleFlowClassifier.bits_per_dim`, which counts them.
+    """
+    preprocessing = network.preprocessing
+    margin = 0.0 if preprocessing.step is None else preprocessing.step / 2
+    origin = float(preprocessing.low.min()) + margin
+    places = (x - origin) / step
+    if (places - places.round()).abs().max() > 0.02:
+        raise ValueError(
+            f"the values of X lie off the grid of step {step:g} that fit saw; bits_per_dim "
+            "needs the units and the quantisation of the training data."
+        )
+    uniform = torch.from_numpy(np.random.default_rng(seed).random(x.shape))
+    return x + (uniform - 0.5) * step
 
 
 def as_in_training(network, x, seed):

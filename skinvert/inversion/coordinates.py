@@ -1,9 +1,13 @@
 """Coordinates in which densities of bounded pixels are fitted: logits instead of values."""
 
+from typing import Any, Self
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 __all__ = ["LogitModule", "PixelLogit"]
 
@@ -37,10 +41,10 @@ class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     [[0.0, 8.0], [16.0, 4.0]]
     """
 
-    def __init__(self, margin=0.02):
+    def __init__(self, margin: float = 0.02) -> None:
         self.margin = margin
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the range of the values of X (n, n_features).
 
         Raises
@@ -50,23 +54,23 @@ class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         if not 0 < self.margin < 0.5:
             raise ValueError(f"margin must lie between 0 and 0.5, got {self.margin!r}.")
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        self.low_, self.high_ = float(X.min()), float(X.max())
+        rows = validate_data(self, X, dtype=[np.float64, np.float32])
+        self.low_, self.high_ = float(rows.min()), float(rows.max())
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Logits of X (n, n_features); values outside the range are moved to its ends."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return self.to_torch()(torch.from_numpy(np.array(X))).numpy()
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Values of logits X (n, n_features), inside the range of `fit`."""
         check_is_fitted(self)
         X = np.array(X, dtype=np.result_type(np.float32, np.asarray(X).dtype))
         return self.to_torch().inverse(torch.from_numpy(X)).numpy()
 
-    def to_torch(self):
+    def to_torch(self) -> "LogitModule":
         """The same map as a torch module with ``inverse``."""
         return LogitModule(self.low_, self.high_, self.margin)
 
@@ -80,16 +84,16 @@ class LogitModule(torch.nn.Module):
     margin : float
     """
 
-    def __init__(self, low, high, margin):
+    def __init__(self, low: float, high: float, margin: float) -> None:
         super().__init__()
         self.low, self.high, self.margin = low, high, margin
         # Constant data have no range; any unit serves them.
         self.unit = (high - low) or 1.0
 
-    def forward(self, rows):
+    def forward(self, rows: Tensor) -> Tensor:
         level = ((rows - self.low) / self.unit).clamp(0, 1)
         return torch.logit(self.margin + (1 - 2 * self.margin) * level)
 
-    def inverse(self, logits):
+    def inverse(self, logits: Tensor) -> Tensor:
         level = (torch.sigmoid(logits) - self.margin) / (1 - 2 * self.margin)
         return self.low + self.unit * level.clamp(0, 1)

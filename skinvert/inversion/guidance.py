@@ -4,16 +4,25 @@ IMAGINE (CVPR 2021) matches the mean and the standard deviation of every channel
 several depths. Shallow ones hold colour and texture, deep ones objects and their parts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from skinvert.inversion.features import check_layers
 from skinvert.inversion.objectives import Term
-from skinvert.inversion.statistics import channel_statistics
+from skinvert.inversion.statistics import channel_statistics, image_statistics, shared_copy
+from skinvert.models.frozen import FrozenClassifier
 
-__all__ = ["FeatureMatching", "attribution_layer", "pick_layers"]
+__all__ = [
+    "FeatureMatching",
+    "attribution_layer",
+    "chosen_layers",
+    "matching_of_references",
+    "pick_layers",
+]
 
 _N_LAYERS = 4
 # Padded maps have a resolution that nothing else has.
@@ -49,6 +58,93 @@ class FeatureMatching(Term):
             for here, there in zip(found, asked, strict=True):
                 total = total + torch.linalg.vector_norm(here - there[state.rows], dim=1)
         return total
+
+
+def matching_of_references(
+    classifier: FrozenClassifier,
+    references: Tensor,
+    layers: Sequence[str] | None,
+    *,
+    n_rows: int,
+    weight: float,
+) -> FeatureMatching:
+    """Eq. 5 towards pictures, one for all rows or one a row.
+
+    Parameters
+    ----------
+    classifier : FrozenClassifier
+        Not changed: hooks go to a copy.
+    references : Tensor of shape (1, C, H, W) or (n_rows, C, H, W)
+    layers : sequence of str or None
+        None takes those of `pick_layers`, dense ones among them.
+    n_rows : int
+    weight : float
+
+    Returns
+    -------
+    matching : FeatureMatching
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.guidance import matching_of_references
+    >>> from skinvert.models.classifiers import ConvClassifier
+    >>> from skinvert.models.frozen import FrozenClassifier
+    >>> net = FrozenClassifier(ConvClassifier((1, 28, 28), 10), (1, 28, 28))
+    >>> picture = torch.zeros(1, 1, 28, 28)
+    >>> matching_of_references(net, picture, ["2"], n_rows=3, weight=5.0).statistics["2"][0].shape
+    torch.Size([3, 32])
+    """
+    if layers is None:
+        layers = pick_layers(classifier, references[:1], dense=True)
+    statistics = image_statistics(shared_copy(classifier), references, layers)
+    expanded = {
+        layer: tuple(part.expand(n_rows, -1) for part in parts)
+        for layer, parts in statistics.items()
+    }
+    return FeatureMatching(weight, expanded)
+
+
+def chosen_layers(
+    classifier: FrozenClassifier,
+    layers: str | Sequence[str],
+    example: Tensor,
+    *,
+    dense: bool = False,
+) -> list[str]:
+    """The layers that a user names, or those of `pick_layers` for "auto".
+
+    Parameters
+    ----------
+    classifier : FrozenClassifier
+    layers : "auto" or sequence of str
+    example : Tensor of shape (1, C, H, W)
+    dense : bool, default=False
+        As of `pick_layers`.
+
+    Returns
+    -------
+    names : list of str
+
+    Raises
+    ------
+    ValueError
+        For layers that the network does not have, and as `pick_layers`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.guidance import chosen_layers
+    >>> from skinvert.models.classifiers import ConvClassifier
+    >>> from skinvert.models.frozen import FrozenClassifier
+    >>> net = FrozenClassifier(ConvClassifier((1, 28, 28), 10), (1, 28, 28))
+    >>> chosen_layers(net, ("2", "9"), torch.zeros(1, 1, 28, 28))
+    ['2', '9']
+    """
+    if isinstance(layers, str):
+        return pick_layers(classifier, example, dense=dense)
+    check_layers(classifier.network, layers)
+    return list(layers)
 
 
 def pick_layers(classifier, example, *, dense=False):

@@ -14,8 +14,9 @@ A row whose objective is no number goes back to where it was, and on with smalle
 that no other row changes a bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.rollback import Rollback
 
 __all__ = ["DivergenceError", "Problem", "Result", "optimize"]
+
+
+def _stay(params: Any) -> None:
+    """Parameters without a range are valid wherever they are."""
 
 
 @dataclass
@@ -46,7 +51,7 @@ class Problem:
     start: Callable
     objective: Callable
     render: Callable
-    project: Callable = lambda params: None
+    project: Callable = _stay
 
 
 @dataclass
@@ -94,7 +99,7 @@ class DivergenceError(FloatingPointError):
         Everything that was finished until then.
     """
 
-    def __init__(self, step, term, rows, result):
+    def __init__(self, step: int, term: str, rows: list[int], result: Result) -> None:
         super().__init__(
             f"term {term!r} is not finite at step {step} in rows {rows[:10]}"
             f"{'' if len(rows) <= 10 else f' and {len(rows) - 10} more'}; lower learning_rate or "
@@ -109,17 +114,17 @@ class DivergenceError(FloatingPointError):
 
 
 def optimize(
-    problem,
-    seeds,
+    problem: Problem,
+    seeds: Sequence[int],
     *,
-    batch_size,
-    n_steps,
-    optimizer,
-    tol=None,
-    patience=20,
-    device="cpu",
-    callback=None,
-):
+    batch_size: int,
+    n_steps: int,
+    optimizer: Any,
+    tol: float | None = None,
+    patience: int = 20,
+    device: str | torch.device = "cpu",
+    callback: Callable[[int], object] | None = None,
+) -> Result:
     """Optimise all rows and return what became of them.
 
     Parameters

@@ -4,22 +4,32 @@ They read a `FeatureState`, which `FeatureObjective` fills once a step.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from skinvert.inversion.objectives import State, Term
+from skinvert.inversion.objectives import Objective, State, Term
+from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.statistics import LayerStatistics, shared_copy
 from skinvert.inversion.targeted import TargetedObjective
+from skinvert.inversion.targets import Target
 from skinvert.inversion.transforms import staged_views
 from skinvert.inversion.watching import WatchedClassifier
+from skinvert.models.frozen import FrozenClassifier, freeze
 
 __all__ = [
     "Competition",
     "FeatureObjective",
     "FeatureState",
     "FeatureStatistics",
+    "frozen_student",
 ]
 
 _LEAST_SQUARE = 1e-12
@@ -80,12 +90,15 @@ class FeatureStatistics(Term):
     group_size: int = 1
     standardize: bool = True
 
-    def __call__(self, images, state):
-        total = 0.0
-        for index, layer in enumerate(self.statistics):
+    def __call__(self, images: Tensor | None, state: FeatureState) -> Tensor:
+        statistics = self.statistics
+        if not statistics:
+            raise ValueError(f"FeatureStatistics needs statistics of layers, got {statistics!r}.")
+        total = torch.zeros(())
+        for index, layer in enumerate(statistics):
             mean, variance = state.moments[layer]
-            average_mean, average_variance = self.statistics[layer]
-            unit = self.statistics.unit(layer) if self.standardize else torch.ones_like(mean[0])
+            average_mean, average_variance = statistics[layer]
+            unit = statistics.unit(layer) if self.standardize else torch.ones_like(mean[0])
             distance = _length((mean - average_mean) / unit.sqrt())
             if variance is not None:
                 distance = distance + _length((variance - average_variance) / unit)
@@ -121,12 +134,81 @@ class Competition(Term):
     weight: float = 1.0
     temperature: float = 3.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor | None, state: FeatureState) -> Tensor:
+        if state.student_logits is None:
+            raise ValueError("Competition needs a student's answer; the state has none.")
         teacher = log_softmax(state.logits / self.temperature, dim=1)
         student = log_softmax(state.student_logits / self.temperature, dim=1)
         middle = torch.logaddexp(teacher, student) - math.log(2)
-        divergence = [(law.exp() * (law - middle)).sum(1) for law in (teacher, student)]
-        return 1 - sum(divergence) / 2
+        of_teacher, of_student = ((law.exp() * (law - middle)).sum(1) for law in (teacher, student))
+        return 1 - (of_teacher + of_student) / 2
+
+
+def frozen_student(
+    student: Any,
+    n_classes: int,
+    *,
+    example: NDArray[np.float32],
+    image_shape: tuple[int, int, int],
+    trailing_shape: tuple[int, ...] | None = None,
+    normalize: Any = None,
+    device: torch.device | str = "cpu",
+) -> FrozenClassifier:
+    """A student that answers the classifier's question, made ready to compete with it.
+
+    Parameters
+    ----------
+    student : torch.nn.Module or FrozenEstimator
+        Not changed.
+    n_classes : int
+        Of the classifier.
+    example : ndarray of shape (1, n_features), float32
+        A row to ask.
+    image_shape : tuple (C, H, W)
+    trailing_shape : tuple of int or None, default=None
+        What X had beyond its rows.
+    normalize : tuple (mean, std), torch.nn.Module or None, default=None
+    device : torch.device or str, default="cpu"
+
+    Returns
+    -------
+    student : FrozenClassifier
+
+    Raises
+    ------
+    TypeError
+        For what is not trained.
+    ValueError
+        For another number of classes.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from skinvert.inversion.matching import frozen_student
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    >>> student = frozen_student(
+    ...     net, 3, example=np.zeros((1, 4), np.float32), image_shape=(1, 2, 2))
+    >>> student(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
+    """
+    if not isinstance(student, (torch.nn.Module, FrozenEstimator)):
+        raise TypeError(
+            f"student must be a torch.nn.Module or a FrozenEstimator, got {type(student).__name__}."
+        )
+    frozen, classes, _ = freeze(
+        student,
+        example,
+        image_shape=image_shape,
+        trailing_shape=trailing_shape,
+        normalize=normalize,
+        device=device,
+    )
+    if len(classes) != n_classes:
+        raise ValueError(
+            f"the student tells {len(classes)} classes apart, the classifier {n_classes}; they "
+            "must answer the same question."
+        )
+    return shared_copy(frozen)
 
 
 class FeatureObjective(TargetedObjective):
@@ -148,8 +230,16 @@ class FeatureObjective(TargetedObjective):
     """
 
     def __init__(
-        self, objective, classifier, target, *, watched=(), group_size=1, student=None, **settings
-    ):
+        self,
+        objective: Objective,
+        classifier: FrozenClassifier,
+        target: Target,
+        *,
+        watched: Sequence[str] = (),
+        group_size: int = 1,
+        student: FrozenClassifier | None = None,
+        **settings: Any,
+    ) -> None:
         if objective.layers or target.layer is not None:
             # Hooks go to a copy of this run's own: runs in other threads use the same network.
             classifier = shared_copy(classifier)
@@ -169,14 +259,14 @@ class FeatureObjective(TargetedObjective):
         student_logits = None if self.student is None else self.student(images)
         return logits, activations, moments, student_logits
 
-    def answers(self, images, steps, noise):
+    def answers(self, images: Tensor, steps: Tensor, noise: RowNoise) -> tuple[Any, ...]:
         """Logits, activations, moments and the student's logits of one view of every image."""
         if any(self.stages):
             stage = (steps * len(self.stages)) // self.n_steps
             images = staged_views(self.stages, images, noise, stage, self.value_range)
         return self._look(images)
 
-    def values(self, images, answers, rows):
+    def values(self, images: Tensor, answers: tuple[Any, ...], rows: Tensor) -> dict[str, Tensor]:
         """Weighted value (n,) of every term, by name, for what the networks said."""
         logits, activations, moments, student_logits = answers
         state = FeatureState(

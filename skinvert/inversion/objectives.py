@@ -5,11 +5,14 @@ minimised, and its weight is applied here and nowhere else.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import _BaseComposition
+from torch import Tensor
 from torch.nn.functional import log_softmax
 
 __all__ = [
@@ -53,7 +56,7 @@ class State:
     position: tuple | None = None
     rows: torch.Tensor | None = None
 
-    def units(self):
+    def units(self) -> Tensor:
         """What can be excited (n, n_units): logits, or the layer's channels, each at the position
         or in the mean over all of them."""
         if self.layer is None:
@@ -71,12 +74,13 @@ class Term(BaseEstimator):
     ``__call__(images, state)``. ``layers`` names the activations that the term reads.
     """
 
-    layers = ()
+    layers: tuple[str, ...] = ()
+    weight: float
 
-    def __call__(self, images, state):
+    def __call__(self, images: Any, state: Any) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define __call__(images, state).")
 
-    def __add__(self, other):
+    def __add__(self, other: "str | Term | Objective") -> "Objective":
         return as_objective(self) + other
 
 
@@ -112,7 +116,7 @@ class CrossEntropy(Excitation):
 
     weight: float = 1.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor | None, state: State) -> Tensor:
         return -(state.weights * log_softmax(state.logits, dim=1)).sum(1)
 
 
@@ -130,7 +134,7 @@ class Logit(Excitation):
 
     weight: float = 1.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor | None, state: State) -> Tensor:
         return -(state.weights * state.logits).sum(1)
 
 
@@ -145,7 +149,7 @@ class Margin(Excitation):
 
     weight: float = 1.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor | None, state: State) -> Tensor:
         asked = (state.weights * state.logits).sum(1)
         others = state.logits.masked_fill(state.weights > 0, -torch.inf).amax(1)
         # A mixture of all classes leaves no other: the margin is then the logits alone.
@@ -164,7 +168,7 @@ class Activation(Excitation):
     weight: float = 1.0
     excites_layers = True
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor | None, state: State) -> Tensor:
         return -(state.weights * state.units()).sum(1)
 
 
@@ -182,7 +186,7 @@ class TotalVariation(Term):
     weight: float = 1.0
     power: float = 2.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor, state: State) -> Tensor:
         down = (images[..., 1:, :] - images[..., :-1, :]).abs().pow(self.power)
         right = (images[..., :, 1:] - images[..., :, :-1]).abs().pow(self.power)
         return (down.flatten(1).sum(1) + right.flatten(1).sum(1)) / images[0].numel()
@@ -201,7 +205,7 @@ class Norm(Term):
     weight: float = 1.0
     power: float = 2.0
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor, state: State) -> Tensor:
         return images.flatten(1).abs().pow(self.power).mean(1)
 
 
@@ -219,9 +223,13 @@ class PriorEnergy(Term):
     """
 
     weight: float = 1.0
-    prior: object = None
+    prior: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def __call__(self, images, state):
+    def __call__(self, images: Tensor, state: State) -> Tensor:
+        if self.prior is None:
+            raise ValueError(
+                "PriorEnergy needs a prior, got None; take one of skinvert.inversion.priors."
+            )
         return self.prior(images, state.weights)
 
 
@@ -241,22 +249,22 @@ class Objective(_BaseComposition):
     0.5
     """
 
-    def __init__(self, terms):
+    def __init__(self, terms: list[tuple[str, Term]]) -> None:
         self.terms = terms
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters of the sum and, by ``name__parameter``, of its terms."""
         return self._get_params("terms", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the sum or of its terms, by name."""
         self._set_params("terms", **params)
         return self
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Term:
         return dict(self.terms)[name]
 
-    def __add__(self, other):
+    def __add__(self, other: "str | Term | Objective") -> "Objective":
         added = list(self.terms)
         for name, term in as_objective(other).terms:
             taken, unique, number = {known for known, _ in added}, name, 2
@@ -266,16 +274,16 @@ class Objective(_BaseComposition):
         return Objective(added)
 
     @property
-    def layers(self):
+    def layers(self) -> tuple[str, ...]:
         """Names of the layers whose activations the terms read."""
         return tuple(dict.fromkeys(layer for _, term in self.terms for layer in term.layers))
 
     @property
-    def excites_layers(self):
+    def excites_layers(self) -> bool:
         """Whether all excitations of the sum know channels of a layer as well as classes."""
         return all(term.excites_layers for _, term in self.terms if isinstance(term, Excitation))
 
-    def excited_by(self, excitation):
+    def excited_by(self, excitation: type[Excitation]) -> "Objective":
         """The same sum with another class of excitation, at the same weights."""
         return Objective(
             [
@@ -286,7 +294,7 @@ class Objective(_BaseComposition):
             ]
         )
 
-    def evaluate(self, images, state):
+    def evaluate(self, images: Tensor, state: State) -> dict[str, Tensor]:
         """Weighted value of every term.
 
         Parameters
@@ -305,7 +313,7 @@ class Objective(_BaseComposition):
 _BY_NAME = {"cross_entropy": CrossEntropy, "logit": Logit, "margin": Margin}
 
 
-def as_objective(objective):
+def as_objective(objective: str | Term | Objective) -> Objective:
     """An `Objective` from a name, a term or a sum.
 
     Parameters
@@ -342,5 +350,5 @@ def as_objective(objective):
     return objective
 
 
-def _snake_case(name):
+def _snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

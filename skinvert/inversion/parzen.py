@@ -1,11 +1,15 @@
 """Manifold Parzen windows: a density with a thin Gaussian along the data at every training row."""
 
+from typing import Self
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from skinvert.inversion.randomness import RowNoise
 
@@ -63,13 +67,20 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, n_neighbors=20, *, bandwidth=0.7, shrinkage=0.15, noise=0.01):
+    def __init__(
+        self,
+        n_neighbors: int = 20,
+        *,
+        bandwidth: float = 0.7,
+        shrinkage: float = 0.15,
+        noise: float = 0.01,
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.bandwidth = bandwidth
         self.shrinkage = shrinkage
         self.noise = noise
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Find the neighbours of the rows of X (n_samples, n_features).
 
         Raises
@@ -84,31 +95,33 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
             )
         if not 0 <= self.shrinkage <= 1:
             raise ValueError(f"shrinkage must lie in [0, 1], got {self.shrinkage!r}.")
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        self.points_ = X
+        rows = validate_data(self, X, dtype=[np.float64, np.float32])
+        self.points_ = rows
         # A single row has no neighbour but itself, and is all noise.
-        n_neighbors = min(self.n_neighbors, len(X) - 1)
+        n_neighbors = min(self.n_neighbors, len(rows) - 1)
         if n_neighbors:
-            search = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
+            search = NearestNeighbors(n_neighbors=n_neighbors).fit(rows)
             self.neighbors_ = search.kneighbors(return_distance=False)
         else:
             self.neighbors_ = np.zeros((1, 1), dtype=np.int64)
         # Differences from the neighbours' mean, without gathering all neighbours at once.
-        spread = np.mean([np.var(X[neighbors], axis=0).mean() for neighbors in self.neighbors_])
+        spread = np.mean([np.var(rows[neighbors], axis=0).mean() for neighbors in self.neighbors_])
         self.noise_variance_ = self.noise * float(spread) or 1e-6
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Log-density of the rows of X (n_samples, n_features), shape (n_samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.to_torch().double().log_prob(torch.from_numpy(np.array(X))).numpy()
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: object = None) -> float:
         """Sum of the log-densities of the rows of X (n_samples, n_features)."""
         return float(self.score_samples(X).sum())
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> NDArray[np.float64]:
         """Draw rows, shape (n_samples, n_features)."""
         check_is_fitted(self)
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
@@ -117,7 +130,7 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
         (normal,) = noise.normal(n_samples, density.n_coordinates)
         return density.place(component, normal.double()).numpy()
 
-    def to_torch(self):
+    def to_torch(self) -> "ManifoldParzenDensity":
         """The same density as a torch module."""
         return ManifoldParzenDensity(self)
 
@@ -132,7 +145,10 @@ class ManifoldParzenDensity(torch.nn.Module):
     density : fitted ManifoldParzen
     """
 
-    def __init__(self, density):
+    points: Tensor
+    neighbors: Tensor
+
+    def __init__(self, density: ManifoldParzen) -> None:
         super().__init__()
         self.register_buffer("points", torch.as_tensor(density.points_.copy()))
         self.register_buffer("neighbors", torch.as_tensor(density.neighbors_.copy()))
@@ -142,13 +158,13 @@ class ManifoldParzenDensity(torch.nn.Module):
         self.noise_variance = density.noise_variance_
         self.n_coordinates = n_neighbors + density.points_.shape[1]
 
-    def choose(self, noise, n):
+    def choose(self, noise: RowNoise, n: int) -> Tensor:
         """`n` components a slot from a `RowNoise`, all equally likely: shape (n_slots, n)."""
         n_points = len(self.points)
         drawn = (noise.uniform(n).double() * n_points).long()
         return drawn.clamp_max(n_points - 1).to(self.points.device)
 
-    def place(self, component, normal):
+    def place(self, component: Tensor, normal: Tensor) -> Tensor:
         """Points of the components (n,) at standard normal coordinates (n, n_coordinates)."""
         centre, factor = self._component(component)
         n_neighbors = factor.shape[1]
@@ -162,7 +178,7 @@ class ManifoldParzenDensity(torch.nn.Module):
         centre = (1 - self.shrinkage) * self.points[component] + self.shrinkage * mean
         return centre, self.width * (neighbors - mean[:, None])
 
-    def log_prob(self, points):
+    def log_prob(self, points: Tensor) -> Tensor:
         """Log-density of points (n, d), shape (n,)."""
         every = torch.arange(len(self.points), device=self.points.device)
         parts = [self._log_windows(points, some) for some in every.split(_COMPONENTS_AT_ONCE)]

@@ -1,12 +1,16 @@
-"""Pictures that come in another size, or with other channels, than a network takes."""
+"""Pictures that a user gives: in another size, with other channels, one for all or one a row."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-__all__ = ["fit_pictures", "refuse_unfit_images"]
+from skinvert.layout import flatten_images
+
+__all__ = ["fit_pictures", "given_images", "one_for_each", "refuse_unfit_images"]
 
 _LARGEST_PROBE = 512  # pixels a side
 
@@ -67,6 +71,85 @@ def fit_pictures(pictures, image_shape, name):
             align_corners=False,
         ).numpy()
     return cut.reshape(len(cut), -1)
+
+
+def one_for_each(rows: NDArray[np.float32], n_rows: int, name: str) -> NDArray[np.float32]:
+    """Rows of pictures, of which one may stand for all.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (1, n_features) or (n_rows, n_features)
+    n_rows : int
+        How many are wanted.
+    name : str
+        What the user calls them.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows, n_features)
+
+    Raises
+    ------
+    ValueError
+        For any other number of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.pictures import one_for_each
+    >>> one_for_each(np.ones((1, 4)), 3, "style").shape
+    (3, 4)
+    """
+    if len(rows) == n_rows:
+        return rows
+    if len(rows) != 1:
+        raise ValueError(
+            f"{name} holds {len(rows)} pictures for {n_rows} of X; give one, or one for each."
+        )
+    return np.repeat(rows, n_rows, axis=0)
+
+
+def given_images(images: ArrayLike, name: str, n_rows: int, n_features: int) -> Any:
+    """Images that a parameter holds, one for all rows of a request or one a row.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+    name : str
+        The parameter.
+    n_rows : int
+        How many rows are asked for, at least.
+    n_features : int
+        Values of a row.
+
+    Returns
+    -------
+    rows : ndarray of shape (1, n_features), or of at least `n_rows` rows, float32
+
+    Raises
+    ------
+    ValueError
+        For images of another size, and fewer than are asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.pictures import given_images
+    >>> given_images(np.ones((5, 2, 2)), "init", 3, 4).shape
+    (5, 4)
+    """
+    rows = np.asarray(flatten_images(images)[0], dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[1] != n_features:
+        raise ValueError(
+            f"{name} holds images of shape {rows.shape[1:]}, but rows have {n_features} values; "
+            f"expected shape (n, {n_features})."
+        )
+    if len(rows) != 1 and len(rows) < n_rows:
+        raise ValueError(
+            f"{name} holds {len(rows)} images for a request of at least {n_rows} rows; give "
+            "one image for all rows, or one a row."
+        )
+    return rows
 
 
 def _real_numbers(pictures, name):

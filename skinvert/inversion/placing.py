@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
 from skinvert.inversion.attribution import grad_cam
@@ -17,7 +18,14 @@ from skinvert.inversion.objectives import Term
 from skinvert.inversion.statistics import channel_statistics
 from skinvert.models.trials import in_batches
 
-__all__ = ["PlacedMatching", "Placement", "object_centres", "placed_statistics", "shifted"]
+__all__ = [
+    "PlacedMatching",
+    "Placement",
+    "object_centres",
+    "placed_statistics",
+    "position_maps",
+    "shifted",
+]
 
 _LEAST_VARIANCE = 1e-12
 # Objects are larger than the hills that ask for them: the first image has them as far as there is
@@ -71,6 +79,44 @@ class Placement:
         """The reference, moved, where the map asks for it, and `image` (1, C, H, W) elsewhere."""
         share = (_REACH * self.asked[row]).clamp(max=1).to(image)
         return torch.lerp(image, shifted(reference, self.moves[row]), share)
+
+
+def position_maps(position: ArrayLike, n_rows: int) -> NDArray[np.float32]:
+    """Maps of where objects shall be, one for each picture.
+
+    Parameters
+    ----------
+    position : array-like of shape (H, W), (1, H, W) or (n_rows, H, W)
+    n_rows : int
+        Pictures that are varied.
+
+    Returns
+    -------
+    maps : ndarray of shape (n_rows, H, W), float32
+        Not to be written to.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, and for maps that are negative or zero everywhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.placing import position_maps
+    >>> position_maps(np.eye(4), 3).shape
+    (3, 4, 4)
+    """
+    maps = np.asarray(position, dtype=np.float32)
+    maps = maps[None] if maps.ndim == 2 else maps
+    if maps.ndim != 3 or len(maps) not in (1, n_rows):
+        raise ValueError(
+            f"position must be one map (H, W) or one for each of {n_rows} pictures, (n, H, W), "
+            f"got shape {np.shape(position)}."
+        )
+    if not np.isfinite(maps).all() or maps.min() < 0 or not maps.any(axis=(1, 2)).all():
+        raise ValueError("position must be finite, not negative, and not zero everywhere.")
+    return np.broadcast_to(maps, (n_rows, *maps.shape[1:]))
 
 
 def shifted(images, move, *, fill="reflect"):

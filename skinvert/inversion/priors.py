@@ -5,8 +5,12 @@ A prior is a torch module called with ``(images, weights)``; it returns an energ
 besides (of a PCA and a mixture, say), in which it can be drawn from and walked through.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.covariance import OAS
 from sklearn.decomposition import PCA
@@ -15,9 +19,11 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from skinvert.inversion.coordinates import PixelLogit
 from skinvert.inversion.parzen import ManifoldParzen
+from skinvert.inversion.randomness import RowNoise
 from skinvert.models.translate import NotTranslatable, translate_transformer
 
 __all__ = [
@@ -50,14 +56,20 @@ class MeanPrior(torch.nn.Module):
     tensor([9.])
     """
 
-    def __init__(self, means, norm="l2", scale="norm"):
+    means: Tensor
+
+    def __init__(self, means: ArrayLike, norm: str = "l2", scale: str = "norm") -> None:
         super().__init__()
         self.register_buffer("means", torch.as_tensor(np.asarray(means), dtype=torch.float32))
         self.norm = norm
         self.scale = scale
 
-    def forward(self, images, weights):
-        means = self.means if self.means.ndim == 1 else weights @ self.means
+    def forward(self, images: Tensor, weights: Tensor | None) -> Tensor:
+        means = self.means
+        if means.ndim > 1:
+            if weights is None:
+                raise ValueError("means of several classes need the rows' class weights, got None.")
+            means = weights @ means
         difference = images.flatten(1) - means
         n_pixels = difference.shape[1]
         if self.norm == "l1":
@@ -85,7 +97,13 @@ class GaussianMixtureDensity(torch.nn.Module):
         Or any object with its ``weights_``, ``means_`` and ``covariances_``.
     """
 
-    def __init__(self, mixture):
+    means: Tensor
+    factors: Tensor
+    precisions: Tensor
+    offsets: Tensor
+    cumulative: Tensor
+
+    def __init__(self, mixture: Any) -> None:
         super().__init__()
         covariances = _full_covariances(mixture)
         factors = np.linalg.cholesky(covariances)
@@ -104,18 +122,18 @@ class GaussianMixtureDensity(torch.nn.Module):
             self.register_buffer(name, torch.as_tensor(values.copy()))
         self.n_coordinates = n_dims
 
-    def log_prob(self, points):
+    def log_prob(self, points: Tensor) -> Tensor:
         """Log-density of points (n, n_coordinates), shape (n,)."""
         whitened = torch.einsum("nkd,ked->nke", points[:, None] - self.means, self.precisions)
         return torch.logsumexp(self.offsets - 0.5 * whitened.square().sum(2), dim=1)
 
-    def choose(self, noise, n):
+    def choose(self, noise: RowNoise, n: int) -> Tensor:
         """`n` components a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         component = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
         return component.clamp_max(len(self.means) - 1)
 
-    def place(self, component, normal):
+    def place(self, component: Tensor, normal: Tensor) -> Tensor:
         """Points of the components (n,) at standard normal coordinates (n, n_coordinates)."""
         return self.means[component] + torch.einsum("nde,ne->nd", self.factors[component], normal)
 
@@ -147,7 +165,11 @@ class KernelDensityDensity(torch.nn.Module):
         For other kernels and metrics.
     """
 
-    def __init__(self, density):
+    points: Tensor
+    offsets: Tensor
+    cumulative: Tensor
+
+    def __init__(self, density: Any) -> None:
         super().__init__()
         if density.kernel != "gaussian" or density.metric not in ("euclidean", "minkowski"):
             raise NotTranslatable(
@@ -165,18 +187,18 @@ class KernelDensityDensity(torch.nn.Module):
         self.register_buffer("offsets", torch.as_tensor(np.log(weights) - norm))
         self.register_buffer("cumulative", torch.as_tensor(np.cumsum(weights)))
 
-    def log_prob(self, points):
+    def log_prob(self, points: Tensor) -> Tensor:
         """Log-density of points (n, n_coordinates), shape (n,)."""
         squares = torch.cdist(points, self.points, compute_mode="donot_use_mm_for_euclid_dist")
         return torch.logsumexp(self.offsets - 0.5 * (squares / self.bandwidth).square(), dim=1)
 
-    def choose(self, noise, n):
+    def choose(self, noise: RowNoise, n: int) -> Tensor:
         """`n` training points a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         chosen = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
         return chosen.clamp_max(len(self.points) - 1)
 
-    def place(self, component, normal):
+    def place(self, component: Tensor, normal: Tensor) -> Tensor:
         """Points at standard normal coordinates (n, n_coordinates) around chosen ones (n,)."""
         return self.points[component] + self.bandwidth * normal
 
@@ -200,7 +222,9 @@ class DensityPrior(torch.nn.Module):
         σ² a pixel; zero where the steps lose nothing.
     """
 
-    def __init__(self, steps, density, residual_variance=0.0):
+    def __init__(
+        self, steps: Iterable[torch.nn.Module], density: Any, residual_variance: float = 0.0
+    ) -> None:
         super().__init__()
         self.steps = torch.nn.ModuleList(steps)
         self.density = density
@@ -208,23 +232,24 @@ class DensityPrior(torch.nn.Module):
         self.float()
 
     @property
-    def n_coordinates(self):
+    def n_coordinates(self) -> int:
         """Length of a point."""
         return self.density.n_coordinates
 
-    def encode(self, rows):
+    def encode(self, rows: Tensor) -> Tensor:
         """Rows (n, n_features) to coordinates (n, n_coordinates)."""
         for step in self.steps:
             rows = step(rows)
         return rows
 
-    def decode(self, points):
+    def decode(self, points: Tensor) -> Tensor:
         """Coordinates (n, n_coordinates) to rows (n, n_features)."""
-        for step in reversed(self.steps):
+        steps: list[Any] = [*self.steps]  # all of them have an inverse
+        for step in reversed(steps):
             points = step.inverse(points)
         return points
 
-    def draw(self, noise, n):
+    def draw(self, noise: RowNoise, n: int) -> tuple[Tensor, Tensor]:
         r"""`n` draws for a slot, in the mixture's own coordinates.
 
         A point is :math:`\mu_k + L_k \varepsilon` with a component k and a standard normal ε: in ε
@@ -244,15 +269,15 @@ class DensityPrior(torch.nn.Module):
         (normal,) = noise.normal(n, self.n_coordinates)
         return component, normal
 
-    def render(self, component, normal):
+    def render(self, component: Tensor, normal: Tensor) -> Tensor:
         """Rows (n, n_features) of such draws."""
         return self.decode(self.density.place(component, normal))
 
-    def energy(self, points):
+    def energy(self, points: Tensor) -> Tensor:
         """Minus the log-density of coordinates, shape (n,)."""
         return -self.density.log_prob(points)
 
-    def forward(self, images, weights=None):
+    def forward(self, images: Tensor, weights: Tensor | None = None) -> Tensor:
         rows = images.flatten(1)
         points = self.encode(rows)
         energy = self.energy(points)
@@ -271,7 +296,7 @@ class _FullGaussian:
         self.covariances_ = np.asarray(covariance)[None]
 
 
-def as_density_prior(prior, rows, random_state):
+def as_density_prior(prior: Any, rows: NDArray[Any], random_state: int) -> tuple[DensityPrior, Any]:
     """Fit, where it is unfitted, and translate a density to torch.
 
     Parameters
@@ -316,7 +341,7 @@ def as_density_prior(prior, rows, random_state):
     return translated, fitted
 
 
-def default_density(n_rows, n_features):
+def default_density(n_rows: int, n_features: int) -> Pipeline:
     """The density that stands for images where the user names none, unfitted.
 
     `ManifoldParzen` on the principal components of the pixels' logits.

@@ -5,14 +5,18 @@ comes out is the best of the last stage.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from skinvert.inversion.loop import DivergenceError, Result, optimize
+from skinvert.inversion.loop import DivergenceError, Problem, Result, optimize
 
-__all__ = ["WarmUpCosine", "optimize_in_stages"]
+__all__ = ["WarmUpCosine", "optimize_in_stages", "steps_of_stages"]
 
 # Multiplied with a stage's number and added to seeds: stages draw other views than the last.
 _STRIDE = 0x5851F42D4C957F2D
@@ -44,7 +48,7 @@ class WarmUpCosine:
     n_steps: int
     share: float = 0.05
 
-    def __call__(self, steps):
+    def __call__(self, steps: Tensor) -> Tensor:
         """Rate (n_rows,) of each row's step, counted from 1."""
         n_climbing = self.share * self.n_steps
         taken = steps.double() - 1
@@ -52,6 +56,38 @@ class WarmUpCosine:
         fallen = (taken - n_climbing) / max(self.n_steps - n_climbing, 1)
         fall = (1 + (math.pi * fallen.clamp(0, 1)).cos()) / 2
         return self.rate * climb.clamp(max=1) * fall
+
+
+def steps_of_stages(n_steps: int | Sequence[int]) -> tuple[int, ...]:
+    """Numbers of steps, one for each stage.
+
+    Parameters
+    ----------
+    n_steps : int or sequence of int
+        A number is one stage.
+
+    Returns
+    -------
+    n_steps : tuple of int
+
+    Raises
+    ------
+    ValueError
+        For no stage at all, and stages of no step.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.stages import steps_of_stages
+    >>> steps_of_stages(200), steps_of_stages([100, 50])
+    ((200,), (100, 50))
+    """
+    stages = tuple(n_steps) if isinstance(n_steps, Sequence) else (n_steps,)
+    if not stages or any(not isinstance(n, Integral) or n < 1 for n in stages):
+        raise ValueError(
+            f"n_steps must be a positive integer, or a tuple with one for each stage, got "
+            f"{n_steps!r}."
+        )
+    return stages
 
 
 @dataclass
@@ -90,8 +126,15 @@ class _Best:
 
 
 def optimize_in_stages(
-    problem_of_stage, seeds, *, n_steps, batch_size, optimizer_of_stage, device="cpu", callback=None
-):
+    problem_of_stage: Callable[[int, int], Problem],
+    seeds: Sequence[int],
+    *,
+    n_steps: Sequence[int],
+    batch_size: int,
+    optimizer_of_stage: Callable[[int], Any],
+    device: str | torch.device = "cpu",
+    callback: Callable[[float], object] | None = None,
+) -> Result:
     """Optimise all rows in every stage and return the best that each was in the last.
 
     Rows are completed to whole batches with rows that are made and dropped, so that every batch is
@@ -143,9 +186,9 @@ def optimize_in_stages(
     n_padded = -(-n_rows // batch_size) * batch_size
     padded = [int(seed) for seed in seeds]
     padded += [(padded[-1] + 1 + extra) & _MOST for extra in range(n_padded - n_rows)]
-    if callback is not None:
-        whole, callback = callback, lambda n: whole(n * n_rows / n_padded)
-    results, found, best = [], [], None
+    told = None if callback is None else _for_rows(callback, n_rows, n_padded)
+    results, found = [], []
+    best: _Best | None = None
     for stage, length in enumerate(n_steps):
         problem = problem_of_stage(stage, length)
         if best is not None:
@@ -160,7 +203,7 @@ def optimize_in_stages(
                     n_steps=length,
                     optimizer=optimizer_of_stage(length),
                     device=device,
-                    callback=callback,
+                    callback=told,
                 )
             )
         except DivergenceError as error:
@@ -168,7 +211,14 @@ def optimize_in_stages(
                 error, n_rows, n_steps[:stage], stage == len(n_steps) - 1
             ) from None
         found.append((best.steps, best.totals))
+    if best is None:
+        raise ValueError("n_steps must hold the steps of at least one stage, got none.")
     return _joined(results, found, best.render(batch_size), n_rows)
+
+
+def _for_rows(callback, n_rows, n_padded):
+    """The callback, told of the steps of real rows alone."""
+    return lambda n: callback(n * n_rows / n_padded)
 
 
 def _handed_on(params):

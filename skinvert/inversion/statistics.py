@@ -5,12 +5,14 @@ them to those of the training data, IMAGINE to those of one reference picture.
 """
 
 import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skinvert.inversion.features import check_layers
+from skinvert.models.frozen import FrozenClassifier
 from skinvert.models.norm_folding import Folding, shared_modules
 
 __all__ = [
@@ -34,7 +36,7 @@ _LEAST_SHARE = 1e-3
 _MAPPED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
 
 
-def channel_statistics(features):
+def channel_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     r"""Mean :math:`\mu_l(x)` and standard deviation :math:`\sigma_l(x)` of each channel.
 
     IMAGINE, eq. 5 (CVPR 2021). The deviation is the biased one: a picture is all there is.
@@ -68,7 +70,7 @@ def channel_statistics(features):
     return mean, variance.clamp_min(_LEAST_VARIANCE).sqrt()
 
 
-def channel_moments(features, group_size=1):
+def channel_moments(features: Tensor, group_size: int = 1) -> tuple[Tensor, Tensor]:
     r"""Mean :math:`\mu_l(x)` and biased variance :math:`\sigma_l^2(x)` of each channel.
 
     Parameters
@@ -116,7 +118,7 @@ class _Moments(torch.autograd.Function):
         return torch.addcmul(offset[:, None], features, slope[:, None])
 
 
-def moments_of(positions):
+def moments_of(positions: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (n, C) over the positions of (n, P, C), without a gradient."""
     if positions.device.type != "cpu":
         variance, mean = torch.var_mean(positions, 1, correction=0)
@@ -127,10 +129,11 @@ def moments_of(positions):
         torch.batch_norm_update_stats(rows.t()[None, :, :, None], None, None, 0.0)
         for rows in positions.detach()
     ]
-    return tuple(torch.stack(part) for part in zip(*found, strict=True))
+    means, variances = zip(*found, strict=True)
+    return torch.stack(means), torch.stack(variances)
 
 
-def by_position(features, group_size=1):
+def by_position(features: Tensor, group_size: int = 1) -> Tensor:
     """Features as (n / group_size, positions, C)."""
     if features.ndim == 4:
         positions = features.permute(0, 2, 3, 1).flatten(1, 2)
@@ -148,7 +151,9 @@ def by_position(features, group_size=1):
     return positions.reshape(-1, group_size * positions.shape[1], positions.shape[2])
 
 
-def image_statistics(classifier, images, layers):
+def image_statistics(
+    classifier: FrozenClassifier, images: Tensor, layers: Sequence[str]
+) -> dict[str, tuple[Tensor, Tensor]]:
     r"""Channel statistics :math:`\mu_l(x^0), \sigma_l(x^0)` of given pictures, for eq. 5.
 
     Parameters
@@ -162,7 +167,7 @@ def image_statistics(classifier, images, layers):
     statistics : dict of str to tuple (mean, std) of Tensor (n, n_channels)
         Of the layers' outputs.
     """
-    found = {layer: [] for layer in layers}
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     with torch.no_grad():
         # One at a time, for another batch shape gives other bits.
         for image in images.split(1):
@@ -170,7 +175,7 @@ def image_statistics(classifier, images, layers):
             for layer in layers:
                 found[layer].append(channel_statistics(activations[layer]))
     return {
-        layer: tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        layer: (torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts]))
         for layer, parts in found.items()
     }
 
@@ -194,7 +199,7 @@ class LayerStatistics(nn.Module):
     (tensor([0., 0., 0.]), tensor([1., 1., 1.]))
     """
 
-    def __init__(self, moments):
+    def __init__(self, moments: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         super().__init__()
         self.layers = tuple(moments)
         for index, (mean, variance) in enumerate(moments.values()):
@@ -203,22 +208,22 @@ class LayerStatistics(nn.Module):
             least = max(_LEAST_SHARE * float(variance.mean()), _LEAST_VARIANCE)
             self.register_buffer(f"unit_{index}", variance.detach().clamp_min(least))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, layer):
+    def __getitem__(self, layer: str) -> tuple[Tensor, Tensor]:
         index = self.layers.index(layer)
         return getattr(self, f"mean_{index}"), getattr(self, f"variance_{index}")
 
-    def unit(self, layer):
+    def unit(self, layer: str) -> Tensor:
         """Variances (C,) in whose units a layer's channels are measured: none is almost zero."""
         return getattr(self, f"unit_{self.layers.index(layer)}")
 
 
-def statistics_layers(network):
+def statistics_layers(network: nn.Module) -> list[str]:
     """Layers whose statistics stand for the data, in order.
 
     Parameters
@@ -247,12 +252,12 @@ def statistics_layers(network):
     return kept or mapped or linear[:-1]
 
 
-def keeps_statistics(module):
+def keeps_statistics(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 @contextlib.contextmanager
-def record_features(network, layers):
+def record_features(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Record what batch normalisations take in, and what other layers give out.
 
     Parameters
@@ -273,7 +278,8 @@ def record_features(network, layers):
     """
     layers = list(layers)
     check_layers(network, layers)
-    modules, features, handles = dict(network.named_modules()), {}, []
+    modules, handles = dict(network.named_modules()), []
+    features: dict[str, Tensor] = {}
 
     def keep_input(name):
         return lambda module, inputs: features.__setitem__(name, inputs[0])
@@ -294,7 +300,9 @@ def record_features(network, layers):
             handle.remove()
 
 
-def shared_copy(classifier, layers=None):
+def shared_copy(
+    classifier: FrozenClassifier, layers: Collection[str] | None = None
+) -> FrozenClassifier:
     """A copy of a `FrozenClassifier` on the same tensors: hooks on it are nobody else's.
 
     Two threads that hook one network would read each other's features.
@@ -318,7 +326,9 @@ def shared_copy(classifier, layers=None):
     return copied
 
 
-def running_statistics(network, layers):
+def running_statistics(
+    network: nn.Module, layers: Iterable[str]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """What batch normalisations remember of the training data.
 
     Parameters
@@ -339,7 +349,9 @@ def running_statistics(network, layers):
     }
 
 
-def measured_statistics(classifier, images, layers, *, batch_size=64):
+def measured_statistics(
+    classifier: FrozenClassifier, images: Tensor, layers: Iterable[str], *, batch_size: int = 64
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Moments of layers over all images at once, for networks that remember none.
 
     Parameters
@@ -353,7 +365,8 @@ def measured_statistics(classifier, images, layers, *, batch_size=64):
     -------
     moments : dict of str to tuple (mean, variance) of Tensor (C,)
     """
-    classifier, parts = shared_copy(classifier), {layer: [] for layer in layers}
+    classifier, layers = shared_copy(classifier), list(layers)
+    parts: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     with torch.no_grad(), record_features(classifier.network, layers) as features:
         for batch in images.split(batch_size):
             classifier.answer(classifier.network, batch)

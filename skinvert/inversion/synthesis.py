@@ -5,7 +5,9 @@ image's term sees the critic with its weights held, the critic's sees the image 
 trains a critic of its own, from the row's own noise, and no neighbour knows of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -27,10 +29,12 @@ from skinvert.inversion.targeted import TargetedObjective
 from skinvert.models.critics import draw_windows, window_of
 from skinvert.models.trials import in_batches
 
-__all__ = ["GuidedSynthesis", "Guides", "Schedule"]
+__all__ = ["GuidedSynthesis", "Guides", "Schedule", "steps_of_both"]
 
 _BETAS = (0.5, 0.9)
 _CRITIC_BETAS = (0.5, 0.999)
+_SMALL = 64  # pixels
+_STEPS, _STEPS_OF_SMALL = (2000, 2000), (300, 100)
 
 
 @dataclass
@@ -102,6 +106,42 @@ class Schedule:
         """How the critic moves: not before the second stage, and not at every step."""
         rule = Adam(self.critic_learning_rate, betas=_CRITIC_BETAS)
         return Intermittent(rule, first=self.n_steps[0], interval=self.critic_interval)
+
+
+def steps_of_both(n_steps: str | Sequence[int], sides: Sequence[int]) -> tuple[int, int]:
+    """Steps of the two stages of a `Schedule`.
+
+    Parameters
+    ----------
+    n_steps : "auto" or sequence (first, second)
+        "auto" is the paper's (2000, 2000), and (300, 100) for images of less than 64 pixels.
+    sides : tuple (H, W)
+        Of the images.
+
+    Returns
+    -------
+    n_steps : tuple (first, second)
+
+    Raises
+    ------
+    ValueError
+        For anything but two integers of at least 0.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.synthesis import steps_of_both
+    >>> steps_of_both("auto", (28, 28)), steps_of_both([20, 0], (28, 28))
+    ((300, 100), (20, 0))
+    """
+    if isinstance(n_steps, str):
+        return _STEPS_OF_SMALL if min(sides) < _SMALL else _STEPS
+    if len(n_steps) != 2 or any(not isinstance(n, Integral) or n < 0 for n in n_steps):
+        raise ValueError(
+            "n_steps must be 'auto' or two integers of at least 0, the steps of both stages, "
+            f"got {n_steps!r}."
+        )
+    first, second = n_steps
+    return first, second
 
 
 class GuidedSynthesis:

@@ -14,12 +14,17 @@ they cost. Places outside the image take the colour of its border: black corners
 pattern to exploit.
 """
 
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import inf
 from numbers import Real
+from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from skinvert.inversion.randomness import RowNoise
 
 __all__ = [
     "ColorJitter",
@@ -36,7 +41,12 @@ __all__ = [
 ]
 
 
-def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
+def random_views(
+    transforms: Iterable[Any],
+    images: Tensor,
+    noise: RowNoise,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
+) -> Tensor:
     """One random view of each image.
 
     Parameters
@@ -71,8 +81,9 @@ def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
     torch.Size([2, 3, 32, 32])
     """
     image_shape = tuple(images.shape[1:])
-    for geometric, run in groupby(transforms, key=lambda transform: hasattr(transform, "matrices")):
-        run = list(run)
+    runs = groupby(transforms, key=lambda transform: hasattr(transform, "matrices"))
+    for geometric, group in runs:
+        run = list(group)
         drawn = [transform.draw(noise, image_shape) for transform in run]
         if geometric and len(run) > 1:
             images = apply_view(images, _merged(run, drawn))
@@ -82,7 +93,13 @@ def random_views(transforms, images, noise, value_range=(0.0, 1.0)):
     return images
 
 
-def staged_views(stages, images, noise, stage, value_range=(0.0, 1.0)):
+def staged_views(
+    stages: Sequence[Sequence[Any]],
+    images: Tensor,
+    noise: RowNoise,
+    stage: Tensor,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
+) -> Tensor:
     """One random view of each image, by the transforms of the stage that its row has reached.
 
     Parameters
@@ -124,7 +141,7 @@ def staged_views(stages, images, noise, stage, value_range=(0.0, 1.0)):
     return views
 
 
-def draw_view(transforms, noise, image_shape):
+def draw_view(transforms: Sequence[Any], noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
     """Draw geometric transforms and merge them, to be applied later or again.
 
     Parameters
@@ -171,7 +188,7 @@ def _merged(transforms, drawn):
     return merged
 
 
-def robust_stages():
+def robust_stages() -> list[list[Any]]:
     """Views that photographs are made under: small, turned and shifted at first, then crops.
 
     An image of the class has to be found as a whole before its parts are worked out.
@@ -215,16 +232,23 @@ class RandomAffine(BaseEstimator):
     torch.Size([2, 2, 3])
     """
 
-    def __init__(self, degrees=0, translate=None, scale=None):
+    def __init__(
+        self,
+        degrees: float | Sequence[float] = 0,
+        translate: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+    ) -> None:
         self.degrees = degrees
         self.translate = translate
         self.scale = scale
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
-        paired = isinstance(self.degrees, tuple | list)
-        _check("degrees", self.degrees, low=-inf if paired else 0)
-        degrees = self.degrees if paired else (-self.degrees, self.degrees)
+        degrees = self.degrees
+        if not isinstance(degrees, Sequence):
+            _check("degrees", degrees, low=0)
+            degrees = (-degrees, degrees)
+        _check("degrees", degrees)
         for fraction in self.translate or ():
             _check("translate", fraction, low=0, high=1)
         if self.scale is not None:
@@ -239,11 +263,13 @@ class RandomAffine(BaseEstimator):
         y = torch.round(_between((-largest_y, largest_y), y) * height) / height
         return _affine_matrices(angle, 2 * x, 2 * y, zoom, aspect=width / height)
 
-    def matrices(self, drawn):
+    def matrices(self, drawn: Tensor) -> Tensor:
         """Coordinates of the view to those of the image: what was drawn."""
         return drawn
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         shifts_alone = self.scale is None and self.degrees == 0
         if shifts_alone and torch.equal(
@@ -275,11 +301,13 @@ class RandomResizedCrop(BaseEstimator):
     torch.Size([2, 2, 3])
     """
 
-    def __init__(self, scale=(0.6, 1.0), ratio=(1.0, 1.0)):
+    def __init__(
+        self, scale: Sequence[float] = (0.6, 1.0), ratio: Sequence[float] = (1.0, 1.0)
+    ) -> None:
         self.scale = scale
         self.ratio = ratio
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
@@ -289,11 +317,13 @@ class RandomResizedCrop(BaseEstimator):
         left, top = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
         return _stack(width, zero, left, zero, height, top)
 
-    def matrices(self, drawn):
+    def matrices(self, drawn: Tensor) -> Tensor:
         """Coordinates of the view to those of the image: what was drawn."""
         return drawn
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         return apply_view(images, drawn)
 
@@ -314,21 +344,23 @@ class RandomHorizontalFlip(BaseEstimator):
     [2.0, 1.0, 1.0, 2.0]
     """
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Which rows are flipped: booleans of shape (B,)."""
         _check("p", self.p, low=0, high=1)
         return noise.uniform(1)[:, 0] < self.p
 
-    def matrices(self, drawn):
+    def matrices(self, drawn: Tensor) -> Tensor:
         """Coordinates of the view to those of the image."""
         sign = 1 - 2 * drawn.float()
         zero, one = torch.zeros_like(sign), torch.ones_like(sign)
         return _stack(sign, zero, zero, zero, one, zero)
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         return torch.where(_per_row(drawn), images.flip(-1), images)
 
@@ -358,12 +390,17 @@ class RandomErasing(BaseEstimator):
     [[1.0, 0.0], [1.0, 0.0]]
     """
 
-    def __init__(self, p=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3)):
+    def __init__(
+        self,
+        p: float = 0.5,
+        scale: Sequence[float] = (0.02, 0.33),
+        ratio: Sequence[float] = (0.3, 3.3),
+    ) -> None:
         self.p = p
         self.scale = scale
         self.ratio = ratio
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Rectangles of shape (B, 4): left, top, right and bottom as fractions of the sides."""
         _check("p", self.p, low=0, high=1)
         _check_pair("scale", self.scale, low=0, high=1)
@@ -374,7 +411,9 @@ class RandomErasing(BaseEstimator):
         rectangles = torch.stack([left, top, left + width, top + height], 1)
         return torch.where((chance < self.p)[:, None], rectangles, torch.zeros_like(rectangles))
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         left, top, right, bottom = (_per_row(side) for side in drawn.to(images).unbind(1))
         _, _, height, width = images.shape
@@ -404,17 +443,19 @@ class GaussianNoise(BaseEstimator):
     26
     """
 
-    def __init__(self, mean=0.0, sigma=0.1):
+    def __init__(self, mean: float = 0.0, sigma: float = 0.1) -> None:
         self.mean = mean
         self.sigma = sigma
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Noise of shape (B, C, H, W), in units of the value range."""
         _check("mean", self.mean)
         _check("sigma", self.sigma, low=0)
         return noise.normal(*image_shape) * self.sigma + self.mean
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         low, high = value_range or (0.0, 1.0)
         return images + drawn.to(images) * (high - low)
@@ -443,12 +484,17 @@ class ColorJitter(BaseEstimator):
     [0.25]
     """
 
-    def __init__(self, brightness=0, contrast=0, saturation=0):
+    def __init__(
+        self,
+        brightness: float | Sequence[float] = 0,
+        contrast: float | Sequence[float] = 0,
+        saturation: float | Sequence[float] = 0,
+    ) -> None:
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation
 
-    def draw(self, noise, image_shape):
+    def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
         """Factors of brightness, contrast and saturation: a tensor of shape (B, 3)."""
         factors = []
         uniform = noise.uniform(3).unbind(1)
@@ -460,7 +506,9 @@ class ColorJitter(BaseEstimator):
             factors.append(_between(limits, drawn))
         return torch.stack(factors, 1)
 
-    def apply(self, images, drawn, value_range=(0.0, 1.0)):
+    def apply(
+        self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Tensor:
         """Views of shape (B, C, H, W)."""
         low, high = value_range or (0.0, None)
         brightness, contrast, saturation = (_per_row(f) for f in drawn.to(images).unbind(1))
@@ -512,7 +560,7 @@ def _compose(first, second):
     return linear + shift
 
 
-def apply_view(images, matrices):
+def apply_view(images: Tensor, matrices: Tensor) -> Tensor:
     """Bilinear views (B, C, H, W) of images at the places that (B, 2, 3) matrices name."""
     height, width = images.shape[2:]
     matrices = matrices.to(images)

@@ -1,6 +1,7 @@
 """Whether generated images are distributed as real ones, in pixels or in somebody's features."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from skinvert.metrics._checks import check_pair
@@ -16,7 +17,7 @@ __all__ = [
 _BLOCK = 2**21  # numbers held at once: 16 MiB
 
 
-def frechet_distance(features, real_features):
+def frechet_distance(features: ArrayLike, real_features: ArrayLike) -> float:
     r"""Fréchet distance between the Gaussians of two sets of features.
 
     :math:`\lVert\mu_1-\mu_2\rVert^2 + \mathrm{tr}(S_1 + S_2 - 2(S_1 S_2)^{1/2})`, in float64. The
@@ -91,7 +92,9 @@ def _root_trace(first, second):
     return np.sqrt(eigenvalues.clip(0)).sum()
 
 
-def frechet_distance_at_infinity(features, real_features, *, n_points=15, random_state=0):
+def frechet_distance_at_infinity(
+    features: ArrayLike, real_features: ArrayLike, *, n_points: int = 15, random_state: int = 0
+) -> float:
     """Fréchet distance extrapolated to infinitely many rows.
 
     The distance of nested random subsets is a straight line in 1/n but for higher orders; its
@@ -132,14 +135,14 @@ def frechet_distance_at_infinity(features, real_features, *, n_points=15, random
     >>> frechet_distance(x, y) > 2, abs(frechet_distance_at_infinity(x, y)) < 0.2
     (True, True)
     """
-    features, real_features = check_pair(features, real_features, minimum=8)
+    generated, real = check_pair(features, real_features, minimum=8)
     if n_points < 2:
         raise ValueError(
             f"n_points must be at least 2, for a line has two ends; got {n_points!r}. "
             "Leave it at 15."
         )
     rng = np.random.default_rng(random_state)
-    shuffled = [rows[rng.permutation(len(rows))] for rows in (features, real_features)]
+    shuffled = [rows[rng.permutation(len(rows))] for rows in (generated, real)]
     shares = np.linspace(0.25, 1, n_points)
     distances = [
         _frechet(*(rows[: max(2, round(share * len(rows)))] for rows in shuffled))
@@ -149,16 +152,16 @@ def frechet_distance_at_infinity(features, real_features, *, n_points=15, random
 
 
 def kernel_distance(
-    features,
-    real_features,
+    features: ArrayLike,
+    real_features: ArrayLike,
     *,
-    subset_size=None,
-    n_subsets=100,
-    degree=3,
-    gamma=None,
-    coef0=1.0,
-    random_state=0,
-):
+    subset_size: int | None = None,
+    n_subsets: int = 100,
+    degree: int = 3,
+    gamma: float | None = None,
+    coef0: float = 1.0,
+    random_state: int = 0,
+) -> tuple[float, float]:
     r"""Squared maximum mean discrepancy with the kernel :math:`(\gamma x^T y + c)^p`, unbiased.
 
     With the features of an Inception network it is the kernel inception distance (KID).
@@ -211,15 +214,15 @@ def kernel_distance(
     >>> abs(value) < 3 * error
     True
     """
-    features, real_features = check_pair(features, real_features, minimum=3)
-    gamma = 1 / features.shape[1] if gamma is None else gamma
+    rows, real_rows = check_pair(features, real_features, minimum=3)
+    scale = 1 / rows.shape[1] if gamma is None else gamma
 
     def kernel(first, second):
-        return (gamma * (first @ second.T) + coef0) ** degree
+        return (scale * (first @ second.T) + coef0) ** degree
 
     if subset_size is None:
-        return _whole_discrepancy(features, real_features, kernel)
-    smaller = min(len(features), len(real_features))
+        return _whole_discrepancy(rows, real_rows, kernel)
+    smaller = min(len(rows), len(real_rows))
     if not 2 <= subset_size <= smaller or n_subsets < 2:
         raise ValueError(
             f"subset_size must lie between 2 and the rows of the smaller set, {smaller}, and "
@@ -229,14 +232,14 @@ def kernel_distance(
     rng = np.random.default_rng(random_state)
     values = []
     for _ in range(n_subsets):
-        some = features[rng.permutation(len(features))[:subset_size]]
-        real = real_features[rng.permutation(len(real_features))[:subset_size]]
+        some = rows[rng.permutation(len(rows))[:subset_size]]
+        real = real_rows[rng.permutation(len(real_rows))[:subset_size]]
         within = [(k.sum() - np.trace(k)) for k in (kernel(some, some), kernel(real, real))]
         pairs = subset_size * (subset_size - 1)
         values.append(sum(within) / pairs - 2 * kernel(some, real).mean())
     left = smaller - subset_size
-    scale = np.sqrt(subset_size / left) if left else np.nan
-    return float(np.mean(values)), float(np.std(values, ddof=1) * scale)
+    share = np.sqrt(subset_size / left) if left else np.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1) * share)
 
 
 def _whole_discrepancy(first, second, kernel):
@@ -271,7 +274,13 @@ def _sums_between(first, second, kernel):
     return row_sums, column_sums
 
 
-def sliced_wasserstein(features, real_features, *, n_projections=1000, random_state=0):
+def sliced_wasserstein(
+    features: ArrayLike,
+    real_features: ArrayLike,
+    *,
+    n_projections: int = 1000,
+    random_state: int = 0,
+) -> float:
     r"""Sliced Wasserstein-2 distance: the root of the mean over random directions of :math:`W_2^2`.
 
     Parameters
@@ -306,15 +315,15 @@ def sliced_wasserstein(features, real_features, *, n_projections=1000, random_st
     >>> sliced_wasserstein([[0.0], [1.0]], [[2.0], [3.0]])
     2.0
     """
-    features, real_features = check_pair(features, real_features)
+    generated, real = check_pair(features, real_features)
     if n_projections < 1:
         raise ValueError(
             f"n_projections must be at least 1, got {n_projections!r}. Leave it at 1000."
         )
     rng = np.random.default_rng(random_state)
-    directions = rng.normal(size=(n_projections, features.shape[1]))
+    directions = rng.normal(size=(n_projections, generated.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    n, m = len(features), len(real_features)
+    n, m = len(generated), len(real)
     # Both quantile functions are constant between these levels, counted in units of 1 / (n m).
     cuts = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
     widths, index, real_index = np.diff(cuts) / (n * m), cuts[:-1] // m, cuts[:-1] // n
@@ -322,13 +331,19 @@ def sliced_wasserstein(features, real_features, *, n_projections=1000, random_st
     step = max(1, _BLOCK // (n + m))
     for start in range(0, n_projections, step):
         some = directions[start : start + step]
-        projected = np.sort(some @ features.T, axis=1)[:, index]
-        projected -= np.sort(some @ real_features.T, axis=1)[:, real_index]
+        projected = np.sort(some @ generated.T, axis=1)[:, index]
+        projected -= np.sort(some @ real.T, axis=1)[:, real_index]
         squares += (np.square(projected, out=projected) @ widths).sum()
     return float(np.sqrt(squares / n_projections))
 
 
-def mind(features, real_features, *, n_projections=1000, random_state=0):
+def mind(
+    features: ArrayLike,
+    real_features: ArrayLike,
+    *,
+    n_projections: int = 1000,
+    random_state: int = 0,
+) -> float:
     """Monge distance of features (MIND): 3 d times the squared sliced Wasserstein-2 distance.
 
     It compares the whole of each projection and not two moments alone.

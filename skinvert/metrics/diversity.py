@@ -1,6 +1,7 @@
 """Whether a generator shows variety: within a class, and over the modes of real images."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_chunked
 
@@ -9,7 +10,9 @@ from skinvert.metrics._checks import check_labels, check_pair
 __all__ = ["mode_coverage", "relative_diversity"]
 
 
-def relative_diversity(X_generated, y_generated, X, y):
+def relative_diversity(
+    X_generated: ArrayLike, y_generated: ArrayLike, X: ArrayLike, y: ArrayLike
+) -> float:
     """Mean distance between images of one class, relative to that of real ones.
 
     Parameters
@@ -41,12 +44,12 @@ def relative_diversity(X_generated, y_generated, X, y):
     >>> relative_diversity(X / 2, y, X, y)
     0.5
     """
-    X_generated, X = check_pair(X_generated, X, ("X_generated", "X"))
-    y_generated = check_labels(y_generated, len(X_generated), "y_generated")
-    y = check_labels(y, len(X))
+    rows, real_rows = check_pair(X_generated, X, ("X_generated", "X"))
+    labels = check_labels(y_generated, len(rows), "y_generated")
+    real_labels = check_labels(y, len(real_rows))
     ratios = []
-    for label in np.unique(y):
-        generated, real = X_generated[y_generated == label], X[y == label]
+    for label in np.unique(real_labels):
+        generated, real = rows[labels == label], real_rows[real_labels == label]
         if min(len(generated), len(real)) > 1 and np.ptp(real, axis=0).any():
             ratios.append(_mean_distance(generated) / _mean_distance(real))
     return float(np.mean(ratios)) if ratios else float("nan")
@@ -57,7 +60,9 @@ def _mean_distance(rows):
     return np.concatenate(list(sums)).sum() / (len(rows) * (len(rows) - 1))
 
 
-def mode_coverage(features, real_features, *, n_modes=100, random_state=0):
+def mode_coverage(
+    features: ArrayLike, real_features: ArrayLike, *, n_modes: int = 100, random_state: int = 0
+) -> float:
     """Share of the modes of real images that generated ones reach.
 
     Modes are k-means clusters of the real rows. One is reached if a generated row lies in it:
@@ -99,15 +104,15 @@ def mode_coverage(features, real_features, *, n_modes=100, random_state=0):
     >>> round(mode_coverage([[0.1], [5.1], [7.5]], real, n_modes=3), 3)
     0.667
     """
-    features, real_features = check_pair(features, real_features)
-    if not 1 <= n_modes <= len(real_features) // 2:
+    generated, real = check_pair(features, real_features)
+    if not 1 <= n_modes <= len(real) // 2:
         raise ValueError(
-            f"n_modes must lie between 1 and half the real rows, {len(real_features) // 2}; got "
+            f"n_modes must lie between 1 and half the real rows, {len(real) // 2}; got "
             f"{n_modes!r}. Give more real rows or fewer modes."
         )
-    clusters = KMeans(n_modes, n_init=1, random_state=random_state).fit(real_features)
-    nearest, distance = _place(features, clusters.cluster_centers_)
-    real_nearest, real_distance = _place(real_features, clusters.cluster_centers_)
+    clusters = KMeans(n_modes, n_init=1, random_state=random_state).fit(real)
+    nearest, distance = _place(generated, clusters.cluster_centers_)
+    real_nearest, real_distance = _place(real, clusters.cluster_centers_)
     reach = np.full(n_modes, -1.0)
     np.maximum.at(reach, real_nearest, real_distance)
     # Rounding should not put a copy of the farthest row outside.

@@ -1,6 +1,9 @@
 """Whether generated images are taken for their class by somebody who never saw the generator."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -18,7 +21,7 @@ __all__ = [
 ]
 
 
-def judge_accuracy(judge, X_generated, y_generated):
+def judge_accuracy(judge: Any, X_generated: ArrayLike, y_generated: ArrayLike) -> float:
     """Share of generated rows that a judge calls by the label that was asked for.
 
     Parameters
@@ -50,13 +53,13 @@ def judge_accuracy(judge, X_generated, y_generated):
     >>> judge_accuracy(judge, [[0.1], [0.9]], ["no", "no"])
     0.5
     """
-    y_generated = check_labels(y_generated, len(check_rows(X_generated, "X_generated")))
+    labels = check_labels(y_generated, len(check_rows(X_generated, "X_generated")))
     if hasattr(judge, "classes_"):
-        columns_of(y_generated, judge.classes_)
-    return float(np.mean(np.asarray(judge.predict(X_generated)) == y_generated))
+        columns_of(labels, judge.classes_)
+    return float(np.mean(np.asarray(judge.predict(X_generated)) == labels))
 
 
-def judge_confidence(judge, X_generated, y_generated):
+def judge_confidence(judge: Any, X_generated: ArrayLike, y_generated: ArrayLike) -> float:
     """Mean probability that a judge gives to the label that was asked for.
 
     Parameters
@@ -93,13 +96,21 @@ def judge_confidence(judge, X_generated, y_generated):
             f"judge_confidence needs a judge with predict_proba, got {type(judge).__name__}. "
             "Use judge_accuracy, or wrap it in CalibratedClassifierCV."
         )
-    y_generated = check_labels(y_generated, len(check_rows(X_generated, "X_generated")))
-    columns = columns_of(y_generated, judge.classes_)
+    labels = check_labels(y_generated, len(check_rows(X_generated, "X_generated")))
+    columns = columns_of(labels, judge.classes_)
     probabilities = np.asarray(judge.predict_proba(X_generated), dtype=np.float64)
     return float(probabilities[np.arange(len(columns)), columns].mean())
 
 
-def classification_accuracy_score(X_generated, y_generated, X, y, *, judge=None, random_state=0):
+def classification_accuracy_score(
+    X_generated: ArrayLike,
+    y_generated: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    judge: Any = None,
+    random_state: int = 0,
+) -> float:
     """Train on generated rows, test on real ones: the classification accuracy score (CAS).
 
     Parameters
@@ -141,20 +152,22 @@ def classification_accuracy_score(X_generated, y_generated, X, y, *, judge=None,
     1.0
     """
     generated, real = check_pair(X_generated, X, ("X_generated", "X"))
-    y_generated = check_labels(y_generated, len(generated), "y_generated")
-    y = check_labels(y, len(real))
-    if len(np.unique(y_generated)) == 1:
-        return float(np.mean(y == y_generated[0]))
+    labels = check_labels(y_generated, len(generated), "y_generated")
+    real_labels = check_labels(y, len(real))
+    if len(np.unique(labels)) == 1:
+        return float(np.mean(real_labels == labels[0]))
     if judge is None:
         judge = make_pipeline(
             StandardScaler(), LogisticRegression(max_iter=200, random_state=random_state)
         )
     # The judge sees the values in the type that they came in.
     generated, real = (np.asarray(flatten_images(rows)[0]) for rows in (X_generated, X))
-    return float(clone(judge).fit(generated, y_generated).score(real, y))
+    return float(clone(judge).fit(generated, labels).score(real, real_labels))
 
 
-def inception_score(probabilities, *, n_splits=10, random_state=0):
+def inception_score(
+    probabilities: ArrayLike, *, n_splits: int = 10, random_state: int = 0
+) -> tuple[float, float]:
     r"""How sure a classifier is of each image, and how many classes it sees in all of them.
 
     :math:`\exp(\mathbb{E}_x \mathrm{KL}(p(y|x) \,\|\, p(y)))`, with :math:`p(y)` the mean of a

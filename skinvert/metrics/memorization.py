@@ -1,7 +1,11 @@
 """Whether a generator shows more than its training rows."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Bunch
 
@@ -15,7 +19,7 @@ _BLOCK = 2**21  # numbers of training images held at once
 _SPARE = 4  # neighbours beyond those asked for, that ties and rounding may have put out of order
 
 
-def authenticity(X_generated, X_train):
+def authenticity(X_generated: ArrayLike, X_train: ArrayLike) -> float:
     """Share of generated rows that are no near copies of training rows.
 
     A row counts if it is farther from its nearest training row than that row is from its own
@@ -52,19 +56,19 @@ def authenticity(X_generated, X_train):
     >>> authenticity(X, X), authenticity([[-2.0]], X)
     (0.0, 1.0)
     """
-    X_generated, X_train = check_pair(X_generated, X_train, ("X_generated", "X_train"))
-    check_rows(X_train, "X_train", minimum=2)
-    nearest, distance = _nearest(X_generated, X_train, min(1 + _SPARE, len(X_train)))
+    generated, train = check_pair(X_generated, X_train, ("X_generated", "X_train"))
+    check_rows(train, "X_train", minimum=2)
+    nearest, distance = _nearest(generated, train, min(1 + _SPARE, len(train)))
     tied = distance == distance[:, :1]
     matched, place = np.unique(nearest[tied], return_inverse=True)
     # Of a training row, its own nearest neighbour is the second nearest of all.
     own = np.zeros_like(distance)
-    own[tied] = _nearest(X_train[matched], X_train, 2)[1][place, 1]
+    own[tied] = _nearest(train[matched], train, 2)[1][place, 1]
     farthest = own.max(1)
     return float(np.mean(distance[:, 0] > farthest))
 
 
-def nearest_distance_ratio(X_generated, X_train, X_test):
+def nearest_distance_ratio(X_generated: ArrayLike, X_train: ArrayLike, X_test: ArrayLike) -> float:
     """Mean distance to the nearest training row over that to the nearest held-out row.
 
     Parameters
@@ -95,25 +99,32 @@ def nearest_distance_ratio(X_generated, X_train, X_test):
     0.5
     """
     names = "X_generated", "X_train", "X_test"
-    X_generated, X_train = check_pair(X_generated, X_train, names[:2])
-    X_generated, X_test = check_pair(X_generated, X_test, names[::2])
-    return ratio_of_distances(*(nearest_distances(X_generated, X) for X in (X_train, X_test)))
+    _, train = check_pair(X_generated, X_train, names[:2])
+    generated, test = check_pair(X_generated, X_test, names[::2])
+    return ratio_of_distances(*(nearest_distances(generated, rows) for rows in (train, test)))
 
 
-def nearest_distances(rows, others):
+def nearest_distances(rows: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
     """Distance (n,) of each row to the nearest of the others."""
     return _nearest(rows, others)[1][:, 0]
 
 
-def ratio_of_distances(to_train, to_test):
+def ratio_of_distances(to_train: ArrayLike, to_test: ArrayLike) -> float:
     """Of the means of two sets of distances."""
-    to_train, to_test = np.mean(to_train), np.mean(to_test)
-    if to_test == 0:
-        return float("nan") if to_train == 0 else float("inf")
-    return float(to_train / to_test)
+    near, far = np.mean(np.asarray(to_train)), np.mean(np.asarray(to_test))
+    if far == 0:
+        return float("nan") if near == 0 else float("inf")
+    return float(near / far)
 
 
-def closest_matches(X_generated, X_train, *, image_shape=None, extractor=None, k=1):
+def closest_matches(
+    X_generated: ArrayLike,
+    X_train: ArrayLike,
+    *,
+    image_shape: Sequence[int] | None = None,
+    extractor: Any = None,
+    k: int = 1,
+) -> Bunch:
     """The training rows that look most like each generated one, by several measures.
 
     Parameters

@@ -1,6 +1,7 @@
 """Whether generated images lie where real ones lie, and everywhere: by nearest neighbours."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Bunch
 
@@ -12,7 +13,7 @@ _BLOCK = 2**21  # distances held at once: 16 MiB
 _SPARE = 4  # neighbours beyond the k-th that rounding may have put out of order
 
 
-def prdc(features, real_features, *, k=5):
+def prdc(features: ArrayLike, real_features: ArrayLike, *, k: int = 5) -> Bunch:
     """Improved precision and recall, density and coverage.
 
     Each row has a ball that reaches to its k-th nearest neighbour in its own set. Distances are
@@ -63,19 +64,19 @@ def prdc(features, real_features, *, k=5):
     >>> round(figures.precision, 3), figures.coverage
     (0.667, 0.5)
     """
-    features, real_features = check_pair(features, real_features)
-    smaller = min(len(features), len(real_features))
+    rows, real_rows = check_pair(features, real_features)
+    smaller = min(len(rows), len(real_rows))
     if not 1 <= k < smaller:
         raise ValueError(
             f"k must lie between 1 and {smaller - 1}, one less than the rows of the smaller set; "
-            f"got k={k!r} for {len(features)} and {len(real_features)} rows. Give more rows or a "
+            f"got k={k!r} for {len(rows)} and {len(real_rows)} rows. Give more rows or a "
             "smaller k."
         )
-    radii, real_radii = _squared_radii(features, k), _squared_radii(real_features, k)
-    balls_around = np.zeros(len(features), dtype=np.int64)
-    covered, recalled = (np.zeros(len(real_features), dtype=bool) for _ in range(2))
-    for block, distances, slack in _squared_distances(real_features, features):
-        pair = real_features[block], features
+    radii, real_radii = _squared_radii(rows, k), _squared_radii(real_rows, k)
+    balls_around = np.zeros(len(rows), dtype=np.int64)
+    covered, recalled = np.zeros((2, len(real_rows)), dtype=bool)
+    for block, distances, slack in _squared_distances(real_rows, rows):
+        pair = real_rows[block], rows
         real_ball = _below(distances, real_radii[block, None], slack, *pair)
         balls_around += real_ball.sum(0)
         covered[block] = real_ball.any(1)

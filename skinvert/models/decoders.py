@@ -2,10 +2,13 @@
 
 import copy
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from skinvert.models.training import local_seed
 
@@ -42,7 +45,7 @@ class ConvDecoder(nn.Sequential):
     torch.Size([2, 1, 28, 28])
     """
 
-    def __init__(self, n_latents, image_shape, width=32):
+    def __init__(self, n_latents: int, image_shape: Sequence[int], width: int = 32) -> None:
         channels, height, tall = image_shape
         start = (2 * width, math.ceil(height / 4), math.ceil(tall / 4))
         super().__init__(
@@ -81,11 +84,11 @@ class Crop(nn.Module):
     torch.Size([1, 1, 3, 2])
     """
 
-    def __init__(self, height, tall):
+    def __init__(self, height: int, tall: int) -> None:
         super().__init__()
         self.height, self.tall = height, tall
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         top, left = (images.shape[2] - self.height) // 2, (images.shape[3] - self.tall) // 2
         return images[:, :, top : top + self.height, left : left + self.tall]
 
@@ -107,7 +110,7 @@ class DenseDecoder(nn.Sequential):
     torch.Size([2, 13])
     """
 
-    def __init__(self, n_latents, n_features, width=128):
+    def __init__(self, n_latents: int, n_features: int, width: int = 128) -> None:
         super().__init__(
             nn.Linear(n_latents, width),
             nn.LeakyReLU(_SLOPE),
@@ -152,7 +155,7 @@ class VGGDecoder(nn.Sequential):
     torch.Size([2, 1, 28, 28])
     """
 
-    def __init__(self, n_latents, image_shape, width=256):
+    def __init__(self, n_latents: int, image_shape: Sequence[int], width: int = 256) -> None:
         channels, height, tall = image_shape
         if height != tall or height not in (28, 32, 64, 128):
             raise ValueError(
@@ -161,7 +164,7 @@ class VGGDecoder(nn.Sequential):
             )
         side = 3 if height == 28 else 4
         n_channels, rest = divmod(n_latents, side**2)
-        layers = []
+        layers: list[nn.Module] = []
         if rest:
             n_channels = width
             layers.append(nn.Linear(n_latents, width * side**2))
@@ -222,7 +225,17 @@ class ScaledDecoder(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self, network, output_shape, offset=0.0, scale=1.0, reaches_ends=False):
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        output_shape: Sequence[int],
+        offset: ArrayLike = 0.0,
+        scale: ArrayLike = 1.0,
+        reaches_ends: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.reaches_ends = reaches_ends
@@ -230,13 +243,13 @@ class ScaledDecoder(nn.Module):
         for name, value in (("offset", offset), ("scale", scale)):
             self.register_buffer(name, torch.as_tensor(np.asarray(value, dtype=np.float32)))
 
-    def forward(self, latents):
+    def forward(self, latents: Tensor) -> Tensor:
         answer = self.network(latents)
         if self.reaches_ends and not self.training:
             answer = ((1 + 2 * _MARGIN) * answer - _MARGIN).clamp(0, 1)
         return self.offset + self.scale * answer
 
-    def check(self, n_latents):
+    def check(self, n_latents: int) -> None:
         """Raise ValueError, naming both shapes, unless the network decodes such latents."""
         was_training = self.training
         try:
@@ -258,8 +271,15 @@ class ScaledDecoder(nn.Module):
 
 
 def make_decoder(
-    decoder, n_latents, rows, *, image_shape=None, width=None, value_range=(0.0, 1.0), seed=0
-):
+    decoder: str | nn.Module | None,
+    n_latents: int,
+    rows: NDArray[Any],
+    *,
+    image_shape: Sequence[int] | None = None,
+    width: int | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+) -> tuple[ScaledDecoder, Any]:
     """A decoder in data space, untrained, and the unit in which its errors are measured.
 
     Parameters
@@ -296,7 +316,7 @@ def make_decoder(
     >>> make_decoder(None, 16, np.zeros((5, 784)), image_shape=(1, 28, 28))[0].output_shape
     (1, 28, 28)
     """
-    shape = (rows.shape[1],) if image_shape is None else image_shape
+    shape = (rows.shape[1],) if image_shape is None else tuple(image_shape)
     low, high = value_range
     span = np.float32(high - low if high > low else 1.0)
     if isinstance(decoder, nn.Module):
@@ -322,7 +342,7 @@ def make_decoder(
     return centred, spread.reshape(shape) if image_shape is None else span
 
 
-def resolve_range(clip, rows):
+def resolve_range(clip: str | Sequence[float], rows: NDArray[Any]) -> tuple[float, float]:
     """The range of values of a decoder's images.
 
     Parameters

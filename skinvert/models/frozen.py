@@ -5,16 +5,19 @@ rest is distilled into a student network.
 """
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
-from torch import nn
+from torch import Tensor, nn
 
 from skinvert.inversion.features import record_activations
-from skinvert.models.norm_folding import fold_norms
+from skinvert.models.norm_folding import Folding, fold_norms
 from skinvert.models.student import distill
 from skinvert.models.translate import NotTranslatable, translate, translate_transformer
 
@@ -47,7 +50,17 @@ class FrozenClassifier(nn.Module):
     torch.Size([5, 3])
     """
 
-    def __init__(self, network, input_shape, *, outputs="logits", normalize=None):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        input_shape: Sequence[int],
+        *,
+        outputs: str = "logits",
+        normalize: Sequence[Any] | torch.nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
@@ -58,14 +71,16 @@ class FrozenClassifier(nn.Module):
         self.is_normalized = normalize is not None
         self.register_buffer("mean", _per_channel(mean, self.input_shape))
         self.register_buffer("std", _per_channel(std, self.input_shape))
-        self._folded = None
+        self._folded: Folding | None = None
         self.eval()
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         """Logits (n, n_classes) of images (n, C, H, W) or rows (n, n_features)."""
         return as_logits(self.answer(self._fast_network(), images), self.outputs)
 
-    def with_activations(self, images, layers):
+    def with_activations(
+        self, images: Tensor, layers: Sequence[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and the outputs of the named layers of the network."""
         if not layers:
             return self(images), {}
@@ -73,11 +88,11 @@ class FrozenClassifier(nn.Module):
             logits = as_logits(self.answer(self.network, images), self.outputs)
             return logits, dict(activations)
 
-    def answer(self, network, images):
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """What `network`, fed as this module feeds its own, returns."""
         return network(self.prepared(images))
 
-    def prepared(self, images):
+    def prepared(self, images: Tensor) -> Tensor:
         """What the network is fed for images."""
         inputs = images.reshape(-1, *self.input_shape)
         if self.is_normalized:
@@ -86,7 +101,7 @@ class FrozenClassifier(nn.Module):
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return inputs
 
-    def folding(self):
+    def folding(self) -> Folding:
         """The network with batch normalisation folded into its convolutions, where it can be.
 
         Returns
@@ -97,7 +112,7 @@ class FrozenClassifier(nn.Module):
             self._folded = fold_norms(self.network, self.example())
         return self._folded
 
-    def example(self):
+    def example(self) -> Tensor:
         """What the network is fed for one image of noise: a constant one would hide errors."""
         noise = torch.from_numpy(np.random.default_rng(0).random((1, *self.input_shape)))
         return self.prepared(noise.to(next(self.network.parameters(), self.mean)))
@@ -137,7 +152,7 @@ def _per_channel(values, input_shape):
     return values
 
 
-def as_logits(answer, outputs):
+def as_logits(answer: Tensor, outputs: str) -> Tensor:
     """Logits with one column a class from whatever a network answers.
 
     Parameters
@@ -172,17 +187,17 @@ def as_logits(answer, outputs):
 
 
 def freeze(
-    classifier,
-    rows,
+    classifier: Any,
+    rows: NDArray[np.float32],
     *,
-    image_shape=None,
-    trailing_shape=None,
-    normalize=None,
-    outputs="auto",
-    classes=None,
-    device="cpu",
-    seed=0,
-):
+    image_shape: Sequence[int] | None = None,
+    trailing_shape: tuple[int, ...] | None = None,
+    normalize: Sequence[Any] | torch.nn.Module | None = None,
+    outputs: str = "auto",
+    classes: ArrayLike | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> tuple[FrozenClassifier, NDArray[Any], float | None]:
     """Freeze a trained classifier.
 
     Parameters

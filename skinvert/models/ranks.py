@@ -11,10 +11,13 @@ therefore only the process group is taken from them.
 import contextlib
 import functools
 import os
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = [
@@ -28,11 +31,11 @@ __all__ = [
     "said_by_first_rank",
 ]
 
-_RANKS = ContextVar("ranks", default=None)
+_RANKS: ContextVar["Ranks | None"] = ContextVar("ranks", default=None)
 
 
 @contextlib.contextmanager
-def data_parallel():
+def data_parallel() -> Iterator["Ranks"]:
     """Let the processes that torchrun started train their networks together.
 
     All of them run the same script and call ``fit`` inside the block with the same data and an
@@ -81,30 +84,30 @@ torchrun --nproc-per-node N, or make a process group first.
             dist.destroy_process_group()
 
 
-def own_ranks():
+def own_ranks() -> "Ranks | None":
     """The ranks that train together here, or None where this process trains alone."""
     return _RANKS.get()
 
 
-def is_first_rank():
+def is_first_rank() -> bool:
     """Whether files are this process's to write."""
     ranks = _RANKS.get()
     return ranks is None or ranks.is_first
 
 
-def said_by_first_rank(make):
+def said_by_first_rank(make: Callable[[], Any]) -> Any:
     """What `make()` returns, asked of the first rank only."""
     ranks = _RANKS.get()
     return make() if ranks is None else ranks.said_by_first(make)
 
 
-def mean_over_ranks(value):
+def mean_over_ranks(value: Tensor) -> Tensor:
     """The whole batch's mean from that of the own rows, without gradient; itself if alone."""
     ranks = _RANKS.get()
     return value if ranks is None else ranks.mean(value)
 
 
-def backward(loss, parameters):
+def backward(loss: Tensor, parameters: Iterable[torch.nn.Parameter]) -> None:
     """Gradients of a batch's mean loss, from the mean over the own rows.
 
     Parameters
@@ -121,7 +124,9 @@ def backward(loss, parameters):
     ranks.sum_gradients(parameters)
 
 
-def joined_training(module, facts):
+def joined_training(
+    module: torch.nn.Module, facts: object
+) -> contextlib.AbstractContextManager[None]:
     """The block in which a network's batches are dealt; nothing of it happens to a rank alone."""
     ranks = _RANKS.get()
     return contextlib.nullcontext() if ranks is None else ranks.joined(module, facts)
@@ -137,27 +142,27 @@ class Ranks:
         Of the latest batch, in this rank.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.share, self.n_rows = 1 / self.size, self.size
 
     @property
-    def is_first(self):
+    def is_first(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
 
-    def deal(self, n_rows):
+    def deal(self, n_rows: int) -> slice:
         """The slice of a batch that is this rank's."""
         first, end = (n_rows * edge // self.size for edge in (self.rank, self.rank + 1))
         self.share, self.n_rows = (end - first) / n_rows, n_rows
         # A rank without rows goes along with one that does not count.
         return slice(first, end) if first < end else slice(0, 1)
 
-    def mean(self, value):
+    def mean(self, value: Tensor) -> Tensor:
         """The mean over a batch's rows, from the mean over those of each rank."""
         return _sum(self.share * value.detach())
 
-    def sum_gradients(self, parameters):
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Add up gradients; those that no rank has stay None, as optimisers pass them over."""
         moved = [parameter for parameter in parameters if parameter.requires_grad]
         has = moved[0].new_tensor([float(parameter.grad is not None) for parameter in moved])
@@ -167,14 +172,15 @@ class Ranks:
         total = _sum(torch.cat([has, *parts]))
         has, *parts = total.split([len(moved), *[part.numel() for part in parts]])
         for parameter, n_ranks, part in zip(moved, has.tolist(), parts, strict=True):
-            if n_ranks and parameter.grad is None:
+            if not n_ranks:
+                continue
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            if n_ranks:
-                parameter.grad.copy_(part.view(parameter.shape))
+            parameter.grad.copy_(part.view(parameter.shape))
 
-    def said_by_first(self, make):
+    def said_by_first(self, make: Callable[[], Any]) -> Any:
         """What `make()` returns or raises in the first rank, in all of them."""
-        said = [None, None]
+        said: list[Any] = [None, None]
         if self.is_first:
             try:
                 said[0] = make()
@@ -186,7 +192,7 @@ class Ranks:
         return said[0]
 
     @contextlib.contextmanager
-    def joined(self, module, facts):
+    def joined(self, module: torch.nn.Module, facts: object) -> Iterator[None]:
         """Train a module: from the first rank's weights, with the statistics of whole batches.
 
         Raises
@@ -194,7 +200,7 @@ class Ranks:
         ValueError
             Where `facts`, what all ranks must agree upon, differ.
         """
-        found = [None] * self.size
+        found: list[Any] = [None] * self.size
         dist.all_gather_object(found, facts)
         if any(other != found[0] for other in found):
             raise ValueError(
@@ -204,12 +210,12 @@ class Ranks:
         module.load_state_dict(self.said_by_first(module.state_dict))
         norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
         for layer in norms:
-            layer.forward = functools.partial(self._normalise, layer)
+            vars(layer)["forward"] = functools.partial(self._normalise, layer)
         try:
             yield
         finally:
             for layer in norms:
-                del layer.forward
+                del vars(layer)["forward"]
 
     def _normalise(self, layer, x):
         """`layer` of x (n, C, ...) with mean and variance of all ranks' rows."""

@@ -1,8 +1,10 @@
 """How alike two images are: SSIM, its multi-scale form and PSNR, differentiable, one value each."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
@@ -17,7 +19,9 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first: Wang, Simoncelli and Bovik 2003, section 3.2."""
 
 
-def structural_similarity(images, others, *, data_range=1.0, window=11, sigma=1.5):
+def structural_similarity(
+    images: Tensor, others: Tensor, *, data_range: float = 1.0, window: int = 11, sigma: float = 1.5
+) -> Tensor:
     """Structural similarity (SSIM) of each image with its counterpart.
 
     Parameters
@@ -64,8 +68,14 @@ def structural_similarity(images, others, *, data_range=1.0, window=11, sigma=1.
 
 
 def multiscale_structural_similarity(
-    images, others, *, data_range=1.0, window=11, sigma=1.5, scale_weights=SCALE_WEIGHTS
-):
+    images: Tensor,
+    others: Tensor,
+    *,
+    data_range: float = 1.0,
+    window: int = 11,
+    sigma: float = 1.5,
+    scale_weights: Sequence[float] = SCALE_WEIGHTS,
+) -> Tensor:
     """Multi-scale structural similarity (MS-SSIM) of each image with its counterpart.
 
     Parameters
@@ -110,7 +120,7 @@ def multiscale_structural_similarity(
             f"under a window of {window} need {smallest} pixels on the smaller side. Give fewer "
             "scale_weights, or a smaller window, or use structural_similarity."
         )
-    similarity = 1.0
+    similarity = images.new_ones(len(images))
     for scale, weight in enumerate(scale_weights):
         if scale:
             images, others = functional.avg_pool2d(images, 2), functional.avg_pool2d(others, 2)
@@ -123,7 +133,9 @@ def multiscale_structural_similarity(
     return similarity
 
 
-def peak_signal_to_noise_ratio(images, others, *, data_range=1.0):
+def peak_signal_to_noise_ratio(
+    images: Tensor, others: Tensor, *, data_range: float = 1.0
+) -> Tensor:
     """Peak signal-to-noise ratio (PSNR) of each image with its counterpart, in decibels.
 
     Parameters
@@ -154,7 +166,9 @@ def peak_signal_to_noise_ratio(images, others, *, data_range=1.0):
     return 20 * math.log10(data_range) - 10 * squared_error.log10()
 
 
-def pairwise_structural_similarity(images, others, *, data_range=1.0, window=11, sigma=1.5):
+def pairwise_structural_similarity(
+    images: Tensor, others: Tensor, *, data_range: float = 1.0, window: int = 11, sigma: float = 1.5
+) -> Tensor:
     """SSIM of every image with every other, as `structural_similarity` defines it.
 
     Parameters

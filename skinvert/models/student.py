@@ -9,9 +9,11 @@ section 2, at temperature 1) and says on rows that it did not learn from how wel
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 from torch import nn
 
@@ -57,7 +59,14 @@ class Distillation:
     classes: np.ndarray
 
 
-def distill(classifier, X, *, n_epochs=20, random_state=None, device="cpu"):
+def distill(
+    classifier: Any,
+    X: ArrayLike,
+    *,
+    n_epochs: int = 20,
+    random_state: int | np.random.RandomState | None = None,
+    device: str | torch.device = "cpu",
+) -> Distillation:
     """Train a small network to answer like a fitted classifier.
 
     The teacher labels 80 % of the rows of X and 10,000 perturbed copies of them (fewer where rows
@@ -119,19 +128,19 @@ def distill(classifier, X, *, n_epochs=20, random_state=None, device="cpu"):
         )
     if n_epochs < 1:
         raise ValueError(f"Got n_epochs={n_epochs}; expected an integer of at least 1.")
-    X = check_array(X, dtype=np.float64)
+    known = check_array(X, dtype=np.float64)
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)
     rng = np.random.default_rng(random_state)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
 
-    learned, judged = _split(X, rng)
-    n_perturbed = min(_N_PERTURBED, max(1_000, _N_VALUES // X.shape[1]))
+    learned, judged = _split(known, rng)
+    n_perturbed = min(_N_PERTURBED, max(1_000, _N_VALUES // known.shape[1]))
     rows = np.concatenate([learned, _perturbed(learned, n_perturbed, rng)])
     classes = getattr(classifier, "classes_", None)
     if classes is None:
         classes = np.unique(_ask(classifier, "predict", rows))
-    student = _Student(X, len(classes), generator).to(device)
+    student = _Student(known, len(classes), generator).to(device)
     if len(classes) > 1:
         _train(student, rows, _answers(classifier, rows, classes), n_epochs, generator)
     student.requires_grad_(False).eval()

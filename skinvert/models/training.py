@@ -3,22 +3,26 @@
 import contextlib
 import random
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from skorch import NeuralNet
+from torch import Tensor
 
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.transforms import random_views
 from skinvert.models.fit_tasks import training_task
-from skinvert.models.ranks import backward, joined_training, mean_over_ranks, own_ranks
+from skinvert.models.ranks import Ranks, backward, joined_training, mean_over_ranks, own_ranks
 
 __all__ = ["TrainingNet", "local_seed", "pinned_threads", "resolve_device"]
 
 _THREADS_LOCK = threading.RLock()
 
 
-def resolve_device(device):
+def resolve_device(device: str | torch.device) -> torch.device:
     """Turn "auto" into the best device at hand: cuda, then mps, then cpu.
 
     Parameters
@@ -57,7 +61,7 @@ def resolve_device(device):
 
 
 @contextlib.contextmanager
-def local_seed(seed, device="cpu"):
+def local_seed(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     """Seed Python, NumPy and torch inside the block and put their global states back afterwards.
 
     Third-party training (skorch, unseeded scikit-learn estimators) draws from the global states.
@@ -102,7 +106,7 @@ def _kept_states():
 
 
 @contextlib.contextmanager
-def pinned_threads(n_threads):
+def pinned_threads(n_threads: int) -> Iterator[None]:
     """Run the block with that many intra-op threads; one block at a time.
 
     Weight gradients have other bits with another number of threads, so that a network trained in
@@ -161,22 +165,22 @@ class TrainingNet(NeuralNet):
 
     def __init__(
         self,
-        module,
-        criterion=torch.nn.CrossEntropyLoss,
+        module: Any,
+        criterion: Any = torch.nn.CrossEntropyLoss,
         *,
-        seed=0,
-        transforms=(),
-        adversarial_radius=0.0,
-        adversarial_steps=5,
-        optimizer=torch.optim.Adam,
-        lr=1e-3,
-        max_epochs=15,
-        batch_size=64,
-        train_split=None,
-        iterator_train__shuffle=True,
-        verbose=0,
-        **kwargs,
-    ):
+        seed: int = 0,
+        transforms: Sequence[Any] = (),
+        adversarial_radius: float = 0.0,
+        adversarial_steps: int = 5,
+        optimizer: Any = torch.optim.Adam,
+        lr: float = 1e-3,
+        max_epochs: int = 15,
+        batch_size: int = 64,
+        train_split: Any = None,
+        iterator_train__shuffle: bool = True,
+        verbose: int = 0,
+        **kwargs: Any,
+    ) -> None:
         self.seed = seed
         self.transforms = transforms
         self.adversarial_radius = adversarial_radius
@@ -194,7 +198,9 @@ class TrainingNet(NeuralNet):
             **kwargs,
         )
 
-    def fit(self, X, y, sample_weight=None, **fit_params):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any
+    ) -> Self:
         """Train afresh on X (n, ...) and integer targets y (n,).
 
         Parameters
@@ -213,7 +219,7 @@ class TrainingNet(NeuralNet):
             y = np.column_stack([y, np.asarray(sample_weight, dtype=np.float64)])
         return self.fit_whole(X, y, **fit_params)
 
-    def fit_whole(self, X, y, **fit_params):
+    def fit_whole(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """skorch's `fit` on what it is given, seeded, and never quietly cut short.
 
         Parameters
@@ -238,7 +244,7 @@ class TrainingNet(NeuralNet):
             raise KeyboardInterrupt("the training of a network was interrupted.")
         return self
 
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
         """skorch's loop; epochs that a checkpoint brought count among ``max_epochs``."""
         if epochs is None:
             epochs = max(0, self.max_epochs - len(self.history))
@@ -252,19 +258,19 @@ class TrainingNet(NeuralNet):
         self.stopped_ = False
         return self
 
-    def on_epoch_begin(self, net, **kwargs):
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Tell scikit-learn's callbacks."""
         super().on_epoch_begin(net, **kwargs)
         if self._task is not None:
             self._task.begin_epoch()
 
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Tell scikit-learn's callbacks."""
         super().on_epoch_end(net, **kwargs)
         if self._task is not None:
             self._task.end_epoch()
 
-    def get_dataset(self, X, y=None):
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
         """skorch's data set; torch gets copies of rows that must not be written to."""
         dataset = super().get_dataset(X, y)
         if isinstance(X, np.ndarray) and not X.flags.writeable:
@@ -272,11 +278,13 @@ class TrainingNet(NeuralNet):
             dataset.transform = lambda row, y: of_row(row.copy(), y)
         return dataset
 
-    def infer(self, x, **fit_params):
+    def infer(self, x: Any, **fit_params: Any) -> Any:
         """The module's answer to a batch, cast to float32."""
         return super().infer(torch.as_tensor(x).float(), **fit_params)
 
-    def get_loss(self, y_pred, y_true, X=None, training=False):
+    def get_loss(
+        self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
+    ) -> Tensor:
         """Mean loss of a batch; weighted where `fit` got weights."""
         if y_true.ndim == 1:
             return super().get_loss(y_pred, y_true, X=X, training=training)
@@ -289,7 +297,7 @@ class TrainingNet(NeuralNet):
             total = len(weights) * mean_over_ranks(weights.mean())  # ratios of means, not means
         return (weights * losses).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
 
-    def train_step(self, batch, **fit_params):
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimiser step, on views of the rows or on adversarial rows where asked for."""
         X, y = batch
         if self.transforms:
@@ -299,26 +307,28 @@ class TrainingNet(NeuralNet):
             X = self._worst_rows(X.to(self.device), y)
         return super().train_step((X, y), **fit_params)
 
-    def train_step_single(self, batch, **fit_params):
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One backward pass, on the own rows of the batch where several ranks train."""
-        if own_ranks() is None:
+        ranks = own_ranks()
+        if ranks is None:
             return super().train_step_single(batch, **fit_params)
         self._set_training(True)
-        loss, y_pred = self.own_loss(batch, own_ranks(), training=True)
+        loss, y_pred = self.own_loss(batch, ranks, training=True)
         trained = [p for group in self.optimizer_.param_groups for p in group["params"]]
         backward(loss, trained)
         return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
 
-    def validation_step(self, batch, **fit_params):
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Loss of a batch; one number in all ranks, so that they stop together."""
-        if own_ranks() is None:
+        ranks = own_ranks()
+        if ranks is None:
             return super().validation_step(batch, **fit_params)
         self._set_training(False)
         with torch.no_grad():
-            loss, y_pred = self.own_loss(batch, own_ranks(), training=False)
+            loss, y_pred = self.own_loss(batch, ranks, training=False)
         return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
 
-    def own_loss(self, batch, ranks, training):
+    def own_loss(self, batch: Any, ranks: Ranks, training: bool) -> tuple[Tensor, Any]:
         """Mean loss of the rows that are dealt to this rank, and the answer to them."""
         X, y = batch
         own = ranks.deal(len(X))

@@ -5,6 +5,8 @@ arrays, and so are the scalers and the PCA that stand before them. This module c
 into buffers and writes the formulas in torch: nothing is trained and nothing is approximated.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
@@ -38,7 +40,7 @@ class NotTranslatable(TypeError):
     """
 
 
-def translate(estimator, dtype=torch.float64):
+def translate(estimator: Any, dtype: torch.dtype = torch.float64) -> nn.Module:
     """Write a fitted scikit-learn classifier as a torch module from rows to class scores.
 
     Translated are LogisticRegression(CV), LinearSVC, SGDClassifier, RidgeClassifier(CV),
@@ -111,7 +113,7 @@ def translate(estimator, dtype=torch.float64):
     return module.to(dtype)
 
 
-def translate_transformer(transformer, dtype=torch.float64):
+def translate_transformer(transformer: Any, dtype: torch.dtype = torch.float64) -> nn.Module:
     """Write a fitted scaler or PCA, or a Pipeline of them, as a torch module that can be inverted.
 
     Parameters
@@ -189,6 +191,10 @@ def _transform(steps):
 
 
 class _ClassScores(nn.Sequential):
+    n_features: int
+    n_outputs: int
+    agrees_with: str
+
     def forward(self, rows):
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ValueError(

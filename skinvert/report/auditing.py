@@ -278,14 +278,8 @@ def audit(
         judge_score=float(judge.score(subject.test.X, subject.test.y)) if own_judge else None,
         methods=methods,
         n_prototypes=min(n_prototypes, n_images),
-        settings={
-            "labels reported": len(subject.labels),
-            "shape of the images (channels, rows, columns)": subject.image_shape,
-            "range of values": subject.value_range,
-            "real rows": len(subject.everything),
-            "of them, for the methods": len(subject.learned),
-            "of them, for the judge": len(subject.judging),
-            "of them, for the figures": len(subject.test),
+        settings=_facts(subject)
+        | {
             "normalize": _printed(normalize),
             "outputs": subject.frozen.outputs,
             "n_images": n_images,
@@ -301,6 +295,19 @@ def audit(
     if path is not None:
         Path(path).write_text(found.html, encoding="utf-8", newline="\n")
     return found
+
+
+def _facts(subject):
+    """Of the data, as the page prints them."""
+    return {
+        "labels reported": len(subject.labels),
+        "shape of the images (channels, rows, columns)": subject.image_shape,
+        "range of values": subject.value_range,
+        "real rows": len(subject.everything),
+        "of them, for the methods": len(subject.learned),
+        "of them, for the judge": len(subject.judging),
+        "of them, for the figures": len(subject.test),
+    }
 
 
 def _default_methods():

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from torch import nn
 
-from skinvert.inversion.pictures import fit_pictures, refuse_unfit_images
+from skinvert.inversion.pictures import (
+    fit_pictures,
+    given_images,
+    one_for_each,
+    refuse_unfit_images,
+)
 
 
 def test_rows_of_the_right_length_stay_as_they_are():
@@ -62,3 +67,25 @@ def test_images_below_the_least_size_are_refused():
     with pytest.raises(ValueError, match=r"12 x 12 pixels, smaller .* runs at 24 x 24"):
         refuse_unfit_images(deep, (1, 12, 12))
     refuse_unfit_images(deep, (1, 20, 20))
+
+
+def test_one_picture_stands_for_all():
+    rows = np.arange(6.0).reshape(2, 3)
+    assert one_for_each(rows, 2, "style") is rows
+    np.testing.assert_array_equal(one_for_each(rows[:1], 3, "style"), rows[[0, 0, 0]])
+    with pytest.raises(ValueError, match="style holds 2 pictures for 3 of X"):
+        one_for_each(rows, 3, "style")
+
+
+def test_images_of_any_layout_become_rows():
+    images = np.random.default_rng(0).uniform(size=(4, 1, 2, 3))
+    for given in (images, images[:, 0], images.reshape(4, 6)):
+        rows = given_images(given, "init", 4, 6)
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, images.reshape(4, 6).astype(np.float32))
+
+
+@pytest.mark.parametrize(("n_rows", "n_features"), [(5, 6), (4, 7)])
+def test_too_few_images_and_other_sizes_are_refused(n_rows, n_features):
+    with pytest.raises(ValueError, match="init holds"):
+        given_images(np.zeros((4, 6)), "init", n_rows, n_features)

@@ -12,6 +12,7 @@ from skinvert.inversion.placing import (
     Placement,
     object_centres,
     placed_statistics,
+    position_maps,
     shifted,
 )
 from skinvert.inversion.statistics import channel_statistics
@@ -133,3 +134,17 @@ def test_each_row_has_a_map_and_a_reference_of_its_own():
     torch.testing.assert_close(term(None, state), torch.zeros(3), atol=1e-5, rtol=0)
     state.rows = torch.tensor([0, 1, 2])
     assert (term(None, state) > 0.1).all()
+
+
+def test_one_map_is_for_all_pictures():
+    maps = np.random.default_rng(0).uniform(size=(3, 4, 5))
+    np.testing.assert_array_equal(position_maps(maps, 3), maps.astype(np.float32))
+    np.testing.assert_array_equal(
+        position_maps(maps[0], 2), np.stack([maps[0], maps[0]]).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("position", [np.ones(4), np.ones((2, 4, 4)), -np.eye(4), np.zeros((4, 4))])
+def test_what_is_no_map_is_refused(position):
+    with pytest.raises(ValueError, match="position must be"):
+        position_maps(position, 3)
