@@ -3,7 +3,8 @@ Augmentation with imbalanced-learn
 ==================================
 
 :class:`skinvert.GenerativeSampler` adds generated rows to classes that are short of them. It speaks
-the protocol of imbalanced-learn, so that its Pipeline resamples while it fits, and only then.
+the protocol of imbalanced-learn, so that its Pipeline resamples while it fits, and only then. This
+page compares with its samplers: ``pip install imbalanced-learn``.
 """
 
 # %%

@@ -29,10 +29,10 @@ X_train, y_train, X_new, y_new = X[:600], y[:600], X[600:], y[600:]
 robust = InputOptimizationGenerator(adversarial_radius=1.0, random_state=0).fit(X_train, y_train)
 synthesizer = ImagineSynthesizer(
     robust.classifier_,
-    feature_weight=1.0,
+    feature_weight=0.1,
     tv_weight=0.01,
     n_steps=(200, 0),
-    batch_size=8,
+    batch_size=16,
     transforms=[RandomAffine(degrees=10, translate=(0.07, 0.07))],
     random_state=0,
 ).fit(X_train, y_train)
@@ -40,34 +40,35 @@ synthesizer = ImagineSynthesizer(
 # %%
 # Ask
 # ---
-# One picture of each of eight digits, asked about the class that the classifier thinks second. At
-# most 30 % of the pixels may change.
+# Four pictures of each of eight digits, asked about the class that the classifier thinks second. At
+# most 40 % of the pixels may change.
 
 right = synthesizer.classify(X_new) == y_new
-queries = np.stack([X_new[right & (y_new == digit)][2] for digit in range(1, 9)])
+queries = np.concatenate([X_new[right & (y_new == digit)][:4] for digit in range(1, 9)])
 second = synthesizer.classifier_(torch.from_numpy(queries)).argsort(1)[:, -2].numpy()
-answers = synthesizer.counterfactual(queries, second, share=0.3)
+answers = synthesizer.counterfactual(queries, second, share=0.4)
 
 # %%
 # Look
 # ----
-# The query, the region, the reference that it was made after, and the answer.
+# The query, the region, the reference that it was made after, and the answer, for one picture of
+# each digit.
 
 rows = [
-    queries.reshape(-1, 16, 16),
+    queries,
     answers.regions,
-    synthesizer.references_[answers.references].reshape(-1, 16, 16),
-    answers.images.reshape(-1, 16, 16),
+    synthesizer.references_[answers.references],
+    answers.images,
 ]
 names = ["query", "region", "reference", "answer"]
-figure, axes = plt.subplots(4, len(queries), figsize=(9, 4.8))
+figure, axes = plt.subplots(4, 8, figsize=(9, 4.8))
 for line, pictures, name in zip(axes, rows, names, strict=True):
-    for ax, picture in zip(line, pictures, strict=True):
-        ax.imshow(picture, cmap="gray_r", vmin=0, vmax=1)
+    for ax, picture in zip(line, pictures[::4], strict=True):
+        ax.imshow(picture.reshape(16, 16), cmap="gray_r", vmin=0, vmax=1)
         ax.set_xticks([])
         ax.set_yticks([])
     line[0].set_ylabel(name, fontsize=9)
-for ax, (was, wanted) in zip(axes[0], answers.classes, strict=True):
+for ax, (was, wanted) in zip(axes[0], answers.classes[::4], strict=True):
     ax.set_title(f"{was}: why no {wanted}?", fontsize=8)
 figure.tight_layout()
 

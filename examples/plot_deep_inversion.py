@@ -55,7 +55,7 @@ asked = np.tile(np.arange(10), 4)
 
 
 def show(images):
-    ImageGridDisplay.from_images(images[:20], asked[:20], value_range=(0, 1), cmap="gray_r")
+    ImageGridDisplay.from_images(images, asked, value_range=(0, 1), cmap="gray_r")
 
 
 show(generator.generate(asked))
@@ -64,15 +64,15 @@ show(generator.generate(asked))
 # What the statistics are for
 # ---------------------------
 # Without them the network is as sure of its answer. The judge is a classifier that learned from
-# other digits.
+# other digits. The picture shows the images of the second line, made without statistics.
 
 judge = metrics.NeutralJudge(random_state=0).fit(X_test, y_test)
-for weight in (0.0, 1.0):
+for weight in (1.0, 0.0):
     generator.set_params(statistics_weight=weight)
     images = generator.generate(asked)
     accuracy = metrics.judge_accuracy(judge, images.reshape(len(images), -1), asked)
     print(f"statistics_weight={weight}: the judge agrees on {accuracy:.2f}")
-    show(images)
+show(images)
 
 # %%
 # Groups
@@ -80,6 +80,6 @@ for weight in (0.0, 1.0):
 # A single one has less ink than the average digit. Statistics can be taken over groups of rows
 # instead, as the authors take them over a batch.
 
-generator.set_params(group_size=20)
+generator.set_params(statistics_weight=1.0, group_size=20)
 show(generator.generate(asked))
 plt.show()

@@ -37,10 +37,11 @@ classifier.fit(X_classifier, y_classifier)
 # %%
 # The search
 # ----------
-# Each row draws `n_candidates` images from the density of all images and keeps one of them by what
-# the classifier says; `prior_weight`, the paper's λ, says how much that counts. Folds have to be
-# asked for by name: generators are no classifiers, and scikit-learn would not shuffle. Too few
-# candidates are part of the experiment, so that the warning of them is not.
+# Each row draws ``n_candidates`` images from the density of all images and keeps one of them by
+# what the classifier says; ``prior_weight``, λ in :doc:`/user_guide/input_optimization`, says how
+# much the density counts against the classifier. Folds have to be asked for by name: generators are
+# no classifiers, and scikit-learn would not shuffle. Too few candidates are part of the experiment,
+# so that the warning of them is not.
 
 warnings.filterwarnings("ignore", message="in .* of the rows one of")
 parameters = {"prior_weight": [0.003, 0.03, 0.3, 3.0], "n_candidates": [1, 4, 16, 64]}

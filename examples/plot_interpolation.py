@@ -3,8 +3,8 @@ From one class to another
 =========================
 
 Classes can be mixed: ``generate(weights=...)`` takes one weight for each class instead of a label.
-Section 5.4 of the paper walks from "0" to every other digit in this way, maximising the weighted
-logits themselves.
+Section 5.4 of the paper of :doc:`/user_guide/input_optimization` walks from "0" to every other
+digit in this way, maximising the weighted logits themselves.
 """
 
 # %%

@@ -3,8 +3,9 @@ A classifier that is a bijection
 ================================
 
 :class:`skinvert.invertible.InvertibleFlowClassifier` carries images to noise and back without loss.
-One `fit` gives a classifier, a generator, exact likelihoods and exact reconstructions. The paper
-that it starts from tried the same with a plain network, and here is why that could not work.
+One ``fit`` gives a classifier, a generator, exact likelihoods and exact reconstructions. The paper
+that it starts from (:doc:`/user_guide/invertible_flows`) tried the same with a plain network, and
+here is why that could not work.
 """
 
 # %%

@@ -2,8 +2,9 @@ r"""
 Choosing the weight of the prior by cross-validation
 ====================================================
 
-Input optimisation minimises :math:`L(f(x), y) + \lambda \lVert x - \mu \rVert` (eq. 6), here with
-the distance squared. A small λ gives what the classifier alone wants to see, which need not look
+:doc:`Input optimisation </user_guide/input_optimization>` minimises
+:math:`L(f(x), y) + \lambda \lVert x - \mu \rVert` (eq. 6 of its paper), here with the distance
+squared. A small λ gives what the classifier alone wants to see, which need not look
 like anything; a large one gives the mean image and nothing else. A generator is an estimator, so
 :class:`~sklearn.model_selection.GridSearchCV` can find the place between.
 """

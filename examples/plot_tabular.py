@@ -3,7 +3,8 @@ Rows that are no images
 =======================
 
 Nothing in the vocabulary asks for pixels. Here three sorts of wine are described by thirteen
-measurements, a forest tells them apart, and the generator draws bottles that do not exist.
+measurements, a forest tells them apart, and the generator draws bottles that do not exist. The rows
+are a frame of pandas: ``pip install pandas``.
 """
 
 # %%

@@ -48,7 +48,7 @@ _NETWORKS = "reproductions/invertible_networks"
 _REGENE = "reproductions/regene"
 _COUPLED = "reproductions/coupled_dreamer"
 _IMAGINE = "reproductions/imagine"
-_REGENE_TABLES = ("trials", "distances", "samplers", "generations", "fits")
+_REGENE_TABLES = ("trials", "distances", "generations", "fits")
 
 BENCHMARKS = [
     _benchmark("choosing", "benchmarks/choosing", "costs", ["costs"], 5),
@@ -86,6 +86,7 @@ BENCHMARKS = [
     ),
     _benchmark("invertible-networks", _NETWORKS, "figures", ["stages"], 25),
     _benchmark("regene", _REGENE, "quality", [f"{t}_mnist" for t in _REGENE_TABLES], 10),
+    _benchmark("regene-samplers", _REGENE, "samplers", ["samplers_mnist"], 8),
     _benchmark("regene-rivals", _REGENE, "rivals", ["rivals_mnist"], 5),
     _benchmark("regene-case-study", _REGENE, "case_study", ["case_study_mnist"], 3),
     _benchmark("regene-speed", _REGENE, "speed", ["speed_mnist"], 2),
@@ -103,6 +104,24 @@ BENCHMARKS = [
         "quality",
         [f"{t}_fashion" for t in _REGENE_TABLES],
         30,
+        "--data",
+        "fashion",
+    ),
+    _benchmark(
+        "regene-samplers-fashion",
+        _REGENE,
+        "samplers",
+        ["samplers_fashion"],
+        30,
+        "--data",
+        "fashion",
+    ),
+    _benchmark(
+        "regene-case-study-fashion",
+        _REGENE,
+        "case_study",
+        ["case_study_fashion"],
+        5,
         "--data",
         "fashion",
     ),

