@@ -171,9 +171,9 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
 
     Notes
     -----
-    Equation and section numbers are those of "Input optimization: can we generate images using a
-    normally trained classifier itself?", arXiv:2209.09210. Langevin steps follow Nguyen et al.,
-    "Plug & Play Generative Networks", CVPR 2017, with the density in place of a denoiser.
+    Equation and section numbers are those of "Use Classifier as Generator", arXiv:2209.09210.
+    Langevin steps follow Nguyen et al., "Plug & Play Generative Networks", CVPR 2017, with the
+    density in place of a denoiser.
 
     Examples
     --------
@@ -519,8 +519,8 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         if share > 0.5 and self.n_candidates > 1:
             warnings.warn(
                 f"in {share:.0%} of the rows one of {self.n_candidates} draws of the prior has "
-                "almost all the weight: images will be few and alike. Raise n_candidates or "
-                "prior_weight.",
+                "almost all the weight: images will be few and alike. Raise prior_weight, or "
+                "n_candidates.",
                 UserWarning,
                 stacklevel=2,
             )

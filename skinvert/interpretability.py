@@ -121,6 +121,7 @@ def explain_class(
     n_images : int, default=10
         To generate.
     n_neighbours : int, default=5
+        Rows of X that the classifier's features call nearest, for each image.
     side : int, default=None
         Of the windows, in pixels. None is a seventh of the image's smaller side, at least two.
     random_state : int or None, default=None

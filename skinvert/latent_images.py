@@ -25,8 +25,8 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     Notes
     -----
-    Section and figure numbers are those of "ReGene: Representation based Generations",
-    Neurocomputing 471 (2022), 296 to 334.
+    Section and figure numbers are those of "Classify and Generate: Using Classification
+    Latent Space Representations for Image Generations", Neurocomputing 471 (2022), 296 to 334.
     """
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:

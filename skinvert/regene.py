@@ -1,7 +1,7 @@
 r"""ReGene: images from the latent space of a classifier.
 
-Representation based Generations (Neurocomputing 471, 2022): a decoder learns to invert the latents
-of a trained classifier, :math:`x \approx f_{dec}(z)` with :math:`z = f_{enc}(x)`, and convex
+Classify and Generate (Neurocomputing 471, 2022): a decoder learns to invert the latents of a
+trained classifier, :math:`x \approx f_{dec}(z)` with :math:`z = f_{enc}(x)`, and convex
 combinations of latents of one class, which keep their class (Lemma 1), are decoded to new images.
 """
 
@@ -171,8 +171,8 @@ class ReGene(LatentImagesMixin, GeneratorMixin, BaseEstimator):
 
     Notes
     -----
-    Section, equation and table numbers are those of "ReGene: Representation based Generations",
-    Neurocomputing 471 (2022), 296 to 334.
+    Section, equation and table numbers are those of "Classify and Generate: Using Classification
+    Latent Space Representations for Image Generations", Neurocomputing 471 (2022), 296 to 334.
 
     Examples
     --------

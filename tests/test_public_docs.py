@@ -30,6 +30,7 @@ PUBLIC_MODULES = [
         "skinvert.display",
         "skinvert.export",
         "skinvert.images",
+        "skinvert.interpretability",
         "skinvert.metrics",
         "skinvert.persistence",
         "skinvert.report",

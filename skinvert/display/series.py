@@ -41,8 +41,7 @@ class SweepDisplay:
 
     Notes
     -----
-    "Input optimization: can we generate images using a normally trained classifier itself?",
-    arXiv:2209.09210, section 5.5.
+    "Use Classifier as Generator", arXiv:2209.09210, section 5.5.
 
     Examples
     --------
@@ -232,8 +231,7 @@ class InterpolationDisplay:
 
     Notes
     -----
-    "Input optimization: can we generate images using a normally trained classifier itself?",
-    arXiv:2209.09210, section 5.4.
+    "Use Classifier as Generator", arXiv:2209.09210, section 5.4.
 
     Examples
     --------
