@@ -45,7 +45,18 @@ class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.margin = margin
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Learn the range of the values of X (n, n_features).
+        """Learn the range of the values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Training rows.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self : PixelLogit
 
         Raises
         ------
@@ -59,19 +70,44 @@ class PixelLogit(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Logits of X (n, n_features); values outside the range are moved to its ends."""
+        """Values to logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Values outside the range of `fit` are moved to its ends.
+
+        Returns
+        -------
+        logits : ndarray of shape (n, n_features)
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return self.to_torch()(torch.from_numpy(np.array(X))).numpy()
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Values of logits X (n, n_features), inside the range of `fit`."""
+        """Logits to values, inside the range of `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Logits, of any size.
+
+        Returns
+        -------
+        values : ndarray of shape (n, n_features)
+        """
         check_is_fitted(self)
         X = np.array(X, dtype=np.result_type(np.float32, np.asarray(X).dtype))
         return self.to_torch().inverse(torch.from_numpy(X)).numpy()
 
     def to_torch(self) -> "LogitModule":
-        """The same map as a torch module with ``inverse``."""
+        """The same map as a torch module with ``inverse``.
+
+        Returns
+        -------
+        module : LogitModule
+        """
         return LogitModule(self.low_, self.high_, self.margin)
 
 

@@ -44,9 +44,21 @@ class State:
     activations : dict of str to Tensor
         Outputs of the layers that some term asked for.
     layer : str or None
+        Layer whose channels are excited; None excites classes.
     position : tuple of int or None
+        Where in the layer's maps, row and column; None takes the mean over all positions.
     rows : LongTensor of shape (n,) or None
         Which row of the request each image answers, for terms that know something of each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import State
+    >>> maps = torch.tensor([[[[1.0, 3.0]], [[5.0, 9.0]]]])
+    >>> state = State(
+    ...     torch.zeros(1, 3), torch.eye(2)[:1], activations={"conv": maps}, layer="conv")
+    >>> state.units().tolist()
+    [[2.0, 7.0]]
     """
 
     logits: torch.Tensor
@@ -57,8 +69,13 @@ class State:
     rows: torch.Tensor | None = None
 
     def units(self) -> Tensor:
-        """What can be excited (n, n_units): logits, or the layer's channels, each at the position
-        or in the mean over all of them."""
+        """What can be excited: the logits, or the layer's channels.
+
+        Returns
+        -------
+        units : Tensor of shape (n, n_units)
+            Channels are taken at the position, or in the mean over all of them.
+        """
         if self.layer is None:
             return self.logits
         answer = self.activations[self.layer]
@@ -72,6 +89,19 @@ class Term(BaseEstimator):
 
     Subclasses are dataclasses with a ``weight`` that return a tensor of shape (n,) from
     ``__call__(images, state)``. ``layers`` names the activations that the term reads.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from skinvert.inversion.objectives import CrossEntropy, Term
+    >>> @dataclass(eq=False, repr=False)
+    ... class Brightness(Term):
+    ...     weight: float = 1.0
+    ...
+    ...     def __call__(self, images, state):
+    ...         return images.flatten(1).mean(1)
+    >>> [name for name, term in (CrossEntropy() + Brightness(weight=0.5)).terms]
+    ['cross_entropy', 'brightness']
     """
 
     layers: tuple[str, ...] = ()
@@ -89,6 +119,12 @@ class Excitation(Term):
 
     ``excites_layers`` is True for those that read ``state.units()``, and so excite channels of a
     layer as they do classes; all others give way to `Activation` where a layer is asked for.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.objectives import CrossEntropy, Excitation, TotalVariation
+    >>> isinstance(CrossEntropy(), Excitation), isinstance(TotalVariation(), Excitation)
+    (True, False)
     """
 
     excites_layers = False
@@ -104,6 +140,7 @@ class CrossEntropy(Excitation):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
 
     Examples
     --------
@@ -130,6 +167,15 @@ class Logit(Excitation):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import Logit, State
+    >>> state = State(logits=torch.tensor([[3.0, 1.0]]), weights=torch.tensor([[1.0, 0.0]]))
+    >>> Logit()(None, state)
+    tensor([-3.])
     """
 
     weight: float = 1.0
@@ -145,6 +191,15 @@ class Margin(Excitation):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import Margin, State
+    >>> state = State(logits=torch.tensor([[3.0, 1.0]]), weights=torch.tensor([[1.0, 0.0]]))
+    >>> Margin()(None, state)
+    tensor([-2.])
     """
 
     weight: float = 1.0
@@ -163,6 +218,17 @@ class Activation(Excitation):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import Activation, State
+    >>> state = State(
+    ...     logits=torch.zeros(1, 3), weights=torch.tensor([[0.0, 1.0]]), layer="conv",
+    ...     activations={"conv": torch.tensor([[[[1.0, 3.0]], [[5.0, 9.0]]]])})
+    >>> Activation()(None, state)
+    tensor([-7.])
     """
 
     weight: float = 1.0
@@ -174,13 +240,21 @@ class Activation(Excitation):
 
 @dataclass(eq=False, repr=False)
 class TotalVariation(Term):
-    r"""Mean of :math:`|x_{i+1,j} - x_{ij}|^p + |x_{i,j+1} - x_{ij}|^p` over pixels and channels.
+    """Mean of :math:`|x_{i+1,j} - x_{ij}|^p + |x_{i,j+1} - x_{ij}|^p` over pixels and channels.
 
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
     power : float, default=2.0
         The exponent p; 1 keeps edges, 2 smooths them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import TotalVariation
+    >>> TotalVariation()(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]), None)
+    tensor([0.5000])
     """
 
     weight: float = 1.0
@@ -199,7 +273,16 @@ class Norm(Term):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
     power : float, default=2.0
+        The exponent of the absolute values, before the mean is taken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import Norm
+    >>> Norm()(torch.tensor([[[[1.0, -3.0]]]]), None)
+    tensor([5.])
     """
 
     weight: float = 1.0
@@ -219,7 +302,17 @@ class PriorEnergy(Term):
     ----------
     weight : float, default=1.0
         The paper's λ.
-    prior : callable ``(images, weights) -> (n,)`` from `skinvert.inversion.priors`
+    prior : callable ``(images, weights) -> Tensor (n,)`` or None, default=None
+        The energy, one of `skinvert.inversion.priors`. A term without one cannot be called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.objectives import PriorEnergy, State
+    >>> from skinvert.inversion.priors import MeanPrior
+    >>> term = PriorEnergy(prior=MeanPrior(torch.zeros(4), scale="squared"))
+    >>> term(torch.ones(1, 1, 2, 2), State(logits=torch.zeros(1, 3), weights=torch.eye(3)[:1]))
+    tensor([4.])
     """
 
     weight: float = 1.0
@@ -253,11 +346,31 @@ class Objective(_BaseComposition):
         self.terms = terms
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters of the sum and, by ``name__parameter``, of its terms."""
+        """Parameters of the sum and, by ``name__parameter``, of its terms.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether the terms, and their parameters, are among them.
+
+        Returns
+        -------
+        params : dict of str to object
+        """
         return self._get_params("terms", deep=deep)
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of the sum or of its terms, by name."""
+        """Set parameters of the sum or of its terms, by name.
+
+        Parameters
+        ----------
+        **params : dict of str to object
+            ``name=term`` puts another term in, ``name__parameter=value`` changes one.
+
+        Returns
+        -------
+        self : Objective
+        """
         self._set_params("terms", **params)
         return self
 
@@ -284,7 +397,17 @@ class Objective(_BaseComposition):
         return all(term.excites_layers for _, term in self.terms if isinstance(term, Excitation))
 
     def excited_by(self, excitation: type[Excitation]) -> "Objective":
-        """The same sum with another class of excitation, at the same weights."""
+        """The same sum with another class of excitation, at the same weights.
+
+        Parameters
+        ----------
+        excitation : type
+            Subclass of `Excitation`, which every excitation of the sum becomes.
+
+        Returns
+        -------
+        objective : Objective
+        """
         return Objective(
             [
                 (_snake_case(excitation.__name__), excitation(term.weight))
@@ -300,7 +423,9 @@ class Objective(_BaseComposition):
         Parameters
         ----------
         images : Tensor of shape (n, C, H, W) or (n, n_features)
+            What is optimised, as it is before any transform.
         state : State
+            What the classifier said of the images, and what each row asks for.
 
         Returns
         -------
@@ -319,6 +444,7 @@ def as_objective(objective: str | Term | Objective) -> Objective:
     Parameters
     ----------
     objective : {"cross_entropy", "logit", "margin"}, Term or Objective
+        A name stands for the excitation of that name at weight 1.
 
     Returns
     -------
@@ -330,6 +456,12 @@ def as_objective(objective: str | Term | Objective) -> Objective:
         For an unknown name, and for terms with a negative or non-finite weight.
     TypeError
         For anything else.
+
+    Examples
+    --------
+    >>> from skinvert.inversion.objectives import as_objective
+    >>> as_objective("logit").terms
+    [('logit', Logit())]
     """
     if isinstance(objective, str):
         if objective not in _BY_NAME:

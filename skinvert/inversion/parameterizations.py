@@ -47,11 +47,12 @@ class _Parameterization(BaseEstimator):
 
         Parameters
         ----------
-        images : array or tensor of shape (n, C, H, W), or None
+        images : ndarray or Tensor of shape (n, C, H, W), or None, default=None
             Training images. At most 16 million of their values are read, from evenly spaced images.
         image_shape : tuple (C, H, W)
             Shape of the images to render, and of the training images.
-        value_range : tuple (low, high), or None for unbounded values
+        value_range : tuple (low, high) or None
+            Least and largest value that images may have; None stands for unbounded values.
 
         Returns
         -------
@@ -71,7 +72,13 @@ class _Parameterization(BaseEstimator):
         return self
 
     def project(self, parameters):
-        """Nothing to do: every parameter renders inside the value range."""
+        """Nothing to do: every parameter renders inside the value range.
+
+        Parameters
+        ----------
+        parameters : tuple of Tensor of shape (n_slots, ...)
+            As `start` returns them.
+        """
 
     def _fit_colours(self, images):
         """Mean colour of the canvas, and the matrix from decorrelated channels to its colours."""
@@ -134,23 +141,59 @@ class Pixels(_Parameterization):
             self.spread_ = float(images.std(correction=0)) or 1.0
 
     def start(self, noise: Any) -> Any:
-        """Starting parameters: one tensor of shape (n_slots, C, H, W)."""
+        """Starting images: noise around the mean colour, inside the value range.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W)
+        """
         drawn = noise.normal(*self.image_shape_) * (self.init_scale * self.spread_)
         parameters = (drawn + self.center_.to(drawn),)
         self.project(parameters)
         return parameters
 
     def from_images(self, images: Any) -> Any:
-        """Parameters that render to ``images`` (B, C, H, W): a copy of them."""
+        """Parameters that render to given images: a copy of them.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_slots, C, H, W)
+            In the units of the training data.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W)
+        """
         return (images.detach().clone(),)
 
     def render(self, parameters: Any) -> Any:
-        """Images of shape (B, C, H, W)."""
+        """Images of parameters, which are the images.
+
+        Parameters
+        ----------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W)
+            As `start` returns them.
+
+        Returns
+        -------
+        images : Tensor of shape (n_slots, C, H, W)
+        """
         return parameters[0]
 
     @torch.no_grad()
     def project(self, parameters: Any) -> None:
-        """Clamp the parameters to the value range, in place."""
+        """Clamp the parameters to the value range, in place.
+
+        Parameters
+        ----------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W)
+            Left as they are where the range is unbounded.
+        """
         if self.value_range_ is not None:
             parameters[0].clamp_(*self.value_range_)
 
@@ -204,14 +247,36 @@ class Pyramid(_Parameterization):
         self.resolutions_ = [(-(-height // power), -(-width // power)) for power in powers]
 
     def start(self, noise: Any) -> Any:
-        """Starting layers, coarse to fine, each of shape (n_slots, C, h, w)."""
+        """Starting layers, from coarse to fine, each of them noise.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+
+        Returns
+        -------
+        parameters : tuple of Tensor of shape (n_slots, C, h, w)
+            One for each of ``resolutions_``, in units of the canvas.
+        """
         n_channels = self.image_shape_[0]
         return tuple(
             noise.normal(n_channels, *size) * self.init_scale for size in self.resolutions_
         )
 
     def from_images(self, images: Any) -> Any:
-        """Parameters that render to ``images`` (B, C, H, W): each layer explains what it can."""
+        """Parameters that render to given images: each layer explains what it can.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_slots, C, H, W)
+            In the units of the training data.
+
+        Returns
+        -------
+        parameters : tuple of Tensor of shape (n_slots, C, h, w)
+            From coarse to fine. Values at the ends of the range come back 1/256 of it inside.
+        """
         rest, layers = _unsquash(images.detach(), self.value_range_), []
         for size in self.resolutions_[:-1]:
             layers.append(self._resize(rest, size, down=True))
@@ -219,7 +284,17 @@ class Pyramid(_Parameterization):
         return (*layers, rest)
 
     def render(self, parameters: Any) -> Any:
-        """Images of shape (B, C, H, W) inside the value range."""
+        """Images of parameters: the layers' sum, inside the value range.
+
+        Parameters
+        ----------
+        parameters : tuple of Tensor of shape (n_slots, C, h, w)
+            As `start` returns them.
+
+        Returns
+        -------
+        images : Tensor of shape (n_slots, C, H, W)
+        """
         canvas = parameters[-1]
         for layer, size in zip(parameters[:-1], self.resolutions_[:-1], strict=True):
             canvas = canvas + self._resize(layer, size)
@@ -284,18 +359,50 @@ class Fourier(_Parameterization):
         self._fit_colours(images)
 
     def start(self, noise: Any) -> Any:
-        """Starting coefficients: one tensor of shape (n_slots, C, H, W // 2 + 1, 2)."""
+        """Starting coefficients: noise of the same size at every frequency.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1, 2)
+            Real and imaginary parts of the half spectrum.
+        """
         n_channels, height, width = self.image_shape_
         return (noise.normal(n_channels, height, width // 2 + 1, 2) * self.init_scale,)
 
     def from_images(self, images: Any) -> Any:
-        """Coefficients that render to ``images`` (B, C, H, W)."""
+        """Coefficients that render to given images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_slots, C, H, W)
+            In the units of the training data.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1, 2)
+            Values at the ends of the range come back 1/256 of it inside.
+        """
         channels = self._channels(_unsquash(images.detach(), self.value_range_))
         spectrum = torch.fft.rfft2(channels, norm="ortho") / self._scale(channels)
         return (torch.view_as_real(spectrum),)
 
     def render(self, parameters: Any) -> Any:
-        """Images of shape (B, C, H, W) inside the value range."""
+        """Images of coefficients, inside the value range.
+
+        Parameters
+        ----------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1, 2)
+            As `start` returns them.
+
+        Returns
+        -------
+        images : Tensor of shape (n_slots, C, H, W)
+        """
         (coefficients,) = parameters
         spectrum = torch.view_as_complex(coefficients) * self._scale(coefficients)
         channels = _inverse_transform(spectrum, self.image_shape_[2])
@@ -363,18 +470,50 @@ class Phase(_Parameterization):
         self.magnitude_[:, 0, 0] = 0.0  # the mean colour is color_mean_
 
     def start(self, noise: Any) -> Any:
-        """Starting phases in radians: one tensor of shape (n_slots, C, H, W // 2 + 1)."""
+        """Starting phases: uniform draws around zero.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1)
+            In radians.
+        """
         n_channels, height, width = self.image_shape_
         drawn = noise.uniform(n_channels, height, width // 2 + 1)
         return ((drawn * 2 - 1) * (torch.pi * self.init_scale),)
 
     def from_images(self, images: Any) -> Any:
-        """Phases of ``images`` (B, C, H, W); their magnitude is dropped."""
+        """Phases of given images; their magnitude is dropped.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_slots, C, H, W)
+            In the units of the training data.
+
+        Returns
+        -------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1)
+            In radians.
+        """
         channels = self._channels(_unsquash(images.detach(), self.value_range_))
         return (torch.fft.rfft2(channels, norm="ortho").angle(),)
 
     def render(self, parameters: Any) -> Any:
-        """Images of shape (B, C, H, W) inside the value range."""
+        """Images of phases at the fitted magnitude, inside the value range.
+
+        Parameters
+        ----------
+        parameters : tuple of one Tensor of shape (n_slots, C, H, W // 2 + 1)
+            As `start` returns them, in radians.
+
+        Returns
+        -------
+        images : Tensor of shape (n_slots, C, H, W)
+        """
         (angles,) = parameters
         _, height, width = self.image_shape_
         mirror, sign = _mirror(height, width, angles.device)

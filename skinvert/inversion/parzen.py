@@ -81,7 +81,18 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
         self.noise = noise
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Find the neighbours of the rows of X (n_samples, n_features).
+        """Find every row's nearest neighbours.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self : ManifoldParzen
 
         Raises
         ------
@@ -110,19 +121,55 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
         return self
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log-density of the rows of X (n_samples, n_features), shape (n_samples,)."""
+        """Log-density of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to judge.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.to_torch().double().log_prob(torch.from_numpy(np.array(X))).numpy()
 
     def score(self, X: ArrayLike, y: object = None) -> float:
-        """Sum of the log-densities of the rows of X (n_samples, n_features)."""
+        """Sum of the rows' log-densities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to judge.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        log_likelihood : float
+            In nats.
+        """
         return float(self.score_samples(X).sum())
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[np.float64]:
-        """Draw rows, shape (n_samples, n_features)."""
+        """Draw rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState or None, default=None
+            Seed of the draws; None draws afresh at every call.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        """
         check_is_fitted(self)
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
         density, noise = self.to_torch().double(), RowNoise([seed])
@@ -131,7 +178,12 @@ class ManifoldParzen(DensityMixin, BaseEstimator):
         return density.place(component, normal.double()).numpy()
 
     def to_torch(self) -> "ManifoldParzenDensity":
-        """The same density as a torch module."""
+        """The same density as a torch module.
+
+        Returns
+        -------
+        density : ManifoldParzenDensity
+        """
         return ManifoldParzenDensity(self)
 
 
@@ -143,6 +195,18 @@ class ManifoldParzenDensity(torch.nn.Module):
     Parameters
     ----------
     density : fitted ManifoldParzen
+        Its rows and neighbours are copied.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from skinvert.inversion.parzen import ManifoldParzen, ManifoldParzenDensity
+    >>> line = np.linspace(0, 1, 50)[:, None] * [1.0, 1.0]
+    >>> density = ManifoldParzenDensity(ManifoldParzen(n_neighbors=5).fit(line))
+    >>> density.n_coordinates  # five neighbours and two features
+    7
+    >>> density.log_prob(torch.from_numpy(line)).shape
+    torch.Size([50])
     """
 
     points: Tensor
@@ -159,13 +223,37 @@ class ManifoldParzenDensity(torch.nn.Module):
         self.n_coordinates = n_neighbors + density.points_.shape[1]
 
     def choose(self, noise: RowNoise, n: int) -> Tensor:
-        """`n` components a slot from a `RowNoise`, all equally likely: shape (n_slots, n)."""
+        """Draw components, all equally likely.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+        n : int
+            Draws a slot.
+
+        Returns
+        -------
+        component : LongTensor of shape (n_slots, n)
+        """
         n_points = len(self.points)
         drawn = (noise.uniform(n).double() * n_points).long()
         return drawn.clamp_max(n_points - 1).to(self.points.device)
 
     def place(self, component: Tensor, normal: Tensor) -> Tensor:
-        """Points of the components (n,) at standard normal coordinates (n, n_coordinates)."""
+        """Points of components at standard normal coordinates.
+
+        Parameters
+        ----------
+        component : LongTensor of shape (n,)
+            As drawn by `choose` for one slot.
+        normal : Tensor of shape (n, n_coordinates)
+            One value along each neighbour, then one for each feature.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_features)
+        """
         centre, factor = self._component(component)
         n_neighbors = factor.shape[1]
         along = torch.einsum("nmd,nm->nd", factor, normal[:, :n_neighbors])
@@ -179,7 +267,18 @@ class ManifoldParzenDensity(torch.nn.Module):
         return centre, self.width * (neighbors - mean[:, None])
 
     def log_prob(self, points: Tensor) -> Tensor:
-        """Log-density of points (n, d), shape (n,)."""
+        """Log-density of points.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, n_features)
+            In the coordinates that the density was fitted in.
+
+        Returns
+        -------
+        log_density : Tensor of shape (n,)
+            In nats.
+        """
         every = torch.arange(len(self.points), device=self.points.device)
         parts = [self._log_windows(points, some) for some in every.split(_COMPONENTS_AT_ONCE)]
         return torch.logsumexp(torch.cat(parts, dim=1), dim=1) - np.log(len(every))

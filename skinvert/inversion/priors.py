@@ -65,6 +65,24 @@ class MeanPrior(torch.nn.Module):
         self.scale = scale
 
     def forward(self, images: Tensor, weights: Tensor | None) -> Tensor:
+        """Energy of images: their distance to the mean.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In the units of the means.
+        weights : Tensor of shape (n, n_classes) or None
+            What each row asks for; mixes the means of classes, and is not used with one mean.
+
+        Returns
+        -------
+        energy : Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If there are means of several classes and no weights.
+        """
         means = self.means
         if means.ndim > 1:
             if weights is None:
@@ -95,6 +113,17 @@ class GaussianMixtureDensity(torch.nn.Module):
     ----------
     mixture : fitted GaussianMixture
         Or any object with its ``weights_``, ``means_`` and ``covariances_``.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skinvert.inversion.priors import GaussianMixtureDensity
+    >>> rows = np.random.default_rng(0).normal(size=(50, 2))
+    >>> mixture = GaussianMixture(2, random_state=0).fit(rows)
+    >>> found = GaussianMixtureDensity(mixture).log_prob(torch.from_numpy(rows))
+    >>> bool(np.allclose(found, mixture.score_samples(rows)))
+    True
     """
 
     means: Tensor
@@ -123,18 +152,53 @@ class GaussianMixtureDensity(torch.nn.Module):
         self.n_coordinates = n_dims
 
     def log_prob(self, points: Tensor) -> Tensor:
-        """Log-density of points (n, n_coordinates), shape (n,)."""
+        """Log-density of points.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, n_coordinates)
+            In the coordinates that the mixture was fitted in.
+
+        Returns
+        -------
+        log_density : Tensor of shape (n,)
+            In nats.
+        """
         whitened = torch.einsum("nkd,ked->nke", points[:, None] - self.means, self.precisions)
         return torch.logsumexp(self.offsets - 0.5 * whitened.square().sum(2), dim=1)
 
     def choose(self, noise: RowNoise, n: int) -> Tensor:
-        """`n` components a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
+        """Draw components by their weights.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+        n : int
+            Draws a slot.
+
+        Returns
+        -------
+        component : LongTensor of shape (n_slots, n)
+        """
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         component = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
         return component.clamp_max(len(self.means) - 1)
 
     def place(self, component: Tensor, normal: Tensor) -> Tensor:
-        """Points of the components (n,) at standard normal coordinates (n, n_coordinates)."""
+        """Points of components at standard normal coordinates.
+
+        Parameters
+        ----------
+        component : LongTensor of shape (n,)
+            As drawn by `choose` for one slot.
+        normal : Tensor of shape (n, n_coordinates)
+            Turned and scaled as the component's covariance asks for.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_coordinates)
+        """
         return self.means[component] + torch.einsum("nde,ne->nd", self.factors[component], normal)
 
 
@@ -163,6 +227,17 @@ class KernelDensityDensity(torch.nn.Module):
     ------
     NotTranslatable
         For other kernels and metrics.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn.neighbors import KernelDensity
+    >>> from skinvert.inversion.priors import KernelDensityDensity
+    >>> rows = np.random.default_rng(0).normal(size=(50, 2))
+    >>> density = KernelDensity(bandwidth=0.5).fit(rows)
+    >>> found = KernelDensityDensity(density).log_prob(torch.from_numpy(rows))
+    >>> bool(np.allclose(found, density.score_samples(rows)))
+    True
     """
 
     points: Tensor
@@ -188,18 +263,54 @@ class KernelDensityDensity(torch.nn.Module):
         self.register_buffer("cumulative", torch.as_tensor(np.cumsum(weights)))
 
     def log_prob(self, points: Tensor) -> Tensor:
-        """Log-density of points (n, n_coordinates), shape (n,)."""
+        """Log-density of points.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, n_coordinates)
+            In the coordinates that the density was fitted in.
+
+        Returns
+        -------
+        log_density : Tensor of shape (n,)
+            In nats.
+        """
         squares = torch.cdist(points, self.points, compute_mode="donot_use_mm_for_euclid_dist")
         return torch.logsumexp(self.offsets - 0.5 * (squares / self.bandwidth).square(), dim=1)
 
     def choose(self, noise: RowNoise, n: int) -> Tensor:
-        """`n` training points a slot from a `RowNoise`, by their weights: shape (n_slots, n)."""
+        """Draw training points by their weights.
+
+        Parameters
+        ----------
+        noise : RowNoise with n_slots slots
+            Where each slot draws its own.
+        n : int
+            Draws a slot.
+
+        Returns
+        -------
+        component : LongTensor of shape (n_slots, n)
+            Indices of the points.
+        """
         level = noise.uniform(n).to(self.cumulative) * self.cumulative[-1]
         chosen = torch.searchsorted(self.cumulative, level.contiguous(), right=True)
         return chosen.clamp_max(len(self.points) - 1)
 
     def place(self, component: Tensor, normal: Tensor) -> Tensor:
-        """Points at standard normal coordinates (n, n_coordinates) around chosen ones (n,)."""
+        """Points at standard normal coordinates around training points.
+
+        Parameters
+        ----------
+        component : LongTensor of shape (n,)
+            As drawn by `choose` for one slot.
+        normal : Tensor of shape (n, n_coordinates)
+            In bandwidths.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_coordinates)
+        """
         return self.points[component] + self.bandwidth * normal
 
 
@@ -218,8 +329,19 @@ class DensityPrior(torch.nn.Module):
     density : torch.nn.Module
         A mixture: ``log_prob(points)``, ``choose(noise, n)``, ``place(component, normal)`` and
         ``n_coordinates``.
-    residual_variance : float
+    residual_variance : float, default=0.0
         σ² a pixel; zero where the steps lose nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skinvert.inversion.priors import DensityPrior, GaussianMixtureDensity
+    >>> rows = np.random.default_rng(0).normal(size=(50, 4))
+    >>> density = GaussianMixtureDensity(GaussianMixture(random_state=0).fit(rows))
+    >>> prior = DensityPrior([], density)
+    >>> prior(torch.zeros(3, 1, 2, 2)).shape, prior.n_coordinates
+    (torch.Size([3]), 4)
     """
 
     def __init__(
@@ -237,13 +359,34 @@ class DensityPrior(torch.nn.Module):
         return self.density.n_coordinates
 
     def encode(self, rows: Tensor) -> Tensor:
-        """Rows (n, n_features) to coordinates (n, n_coordinates)."""
+        """Rows to coordinates.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n, n_features)
+            Flattened images, in data units.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_coordinates)
+        """
         for step in self.steps:
             rows = step(rows)
         return rows
 
     def decode(self, points: Tensor) -> Tensor:
-        """Coordinates (n, n_coordinates) to rows (n, n_features)."""
+        """Coordinates to rows.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, n_coordinates)
+            As `encode` returns them.
+
+        Returns
+        -------
+        rows : Tensor of shape (n, n_features)
+            What the steps lost of a row is gone.
+        """
         steps: list[Any] = [*self.steps]  # all of them have an inverse
         for step in reversed(steps):
             points = step.inverse(points)
@@ -258,7 +401,9 @@ class DensityPrior(torch.nn.Module):
         Parameters
         ----------
         noise : RowNoise with one slot
+            Where the slot draws its own.
         n : int
+            Number of draws.
 
         Returns
         -------
@@ -270,14 +415,52 @@ class DensityPrior(torch.nn.Module):
         return component, normal
 
     def render(self, component: Tensor, normal: Tensor) -> Tensor:
-        """Rows (n, n_features) of such draws."""
+        """Rows of draws.
+
+        Parameters
+        ----------
+        component : LongTensor of shape (n,)
+            As `draw` returns them.
+        normal : Tensor of shape (n, n_coordinates)
+            As `draw` returns them.
+
+        Returns
+        -------
+        rows : Tensor of shape (n, n_features)
+            In data units.
+        """
         return self.decode(self.density.place(component, normal))
 
     def energy(self, points: Tensor) -> Tensor:
-        """Minus the log-density of coordinates, shape (n,)."""
+        """Minus the log-density of coordinates, without what the steps lose.
+
+        Parameters
+        ----------
+        points : Tensor of shape (n, n_coordinates)
+            As `encode` returns them.
+
+        Returns
+        -------
+        energy : Tensor of shape (n,)
+            In nats.
+        """
         return -self.density.log_prob(points)
 
     def forward(self, images: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Energy of images: minus their log-density, up to a constant.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In data units.
+        weights : Tensor of shape (n, n_classes) or None, default=None
+            Not used: the density is that of all classes together.
+
+        Returns
+        -------
+        energy : Tensor of shape (n,)
+            In nats.
+        """
         rows = images.flatten(1)
         points = self.encode(rows)
         energy = self.energy(points)
@@ -304,8 +487,8 @@ def as_density_prior(prior: Any, rows: NDArray[Any], random_state: int) -> tuple
     prior : "parzen", "gaussian" or a scikit-learn density estimator
         GaussianMixture, KernelDensity (Gaussian kernel), ManifoldParzen, PCA (as probabilistic
         PCA), or a Pipeline of StandardScaler, MinMaxScaler, PixelLogit and PCA that ends in one
-        of them. "gaussian" is a full
-        covariance with shrinkage (OAS); "parzen" is `default_density`.
+        of them. "gaussian" is a full covariance with shrinkage (OAS); "parzen" is
+        `default_density`.
     rows : ndarray of shape (n, n_features)
         What unfitted estimators are fitted on, as copies; labels are not used.
     random_state : int
@@ -321,6 +504,15 @@ def as_density_prior(prior: Any, rows: NDArray[Any], random_state: int) -> tuple
     ------
     NotTranslatable
         For estimators that have no translation; a TypeError.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinvert.inversion.priors import as_density_prior
+    >>> rows = np.random.default_rng(0).normal(size=(50, 4))
+    >>> prior, fitted = as_density_prior("gaussian", rows, random_state=0)
+    >>> prior.n_coordinates, fitted
+    (4, OAS())
     """
     rows = np.asarray(rows, dtype=np.float64)
     if isinstance(prior, str):
