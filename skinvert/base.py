@@ -91,10 +91,39 @@ def whole_or_nothing(
 class GeneratorMixin(CallbackSupportMixin):
     """The calls that all generators answer: ``generate``, ``sample`` and ``score``.
 
-    A subclass sets ``classes_``, ``class_prior_`` and ``device_`` in ``fit``, after
-    `_check_fit_data`, and defines
-    ``_generate_rows(target, seeds, rows, batch_size, callback) -> Result``
-    (of `skinvert.inversion.loop`) for one shard: ``rows`` is its slice of the request.
+    A subclass has the parameters ``image_shape``, ``batch_size``, ``random_state`` and ``verbose``,
+    sets ``classes_``, ``class_prior_`` and ``device_`` in ``fit``, after `_check_fit_data`, and
+    defines ``_generate_rows(target, seeds, rows, batch_size, callback) -> Result`` (of
+    `skinvert.inversion.loop`) for one shard: ``rows`` is its slice of the request.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn.base import BaseEstimator
+    >>> from skinvert.base import GeneratorMixin
+    >>> from skinvert.inversion.loop import Result
+    >>> class MeanGenerator(GeneratorMixin, BaseEstimator):
+    ...     _parameter_constraints = {}
+    ...
+    ...     def __init__(self, image_shape=None, batch_size=64, random_state=0, verbose=0):
+    ...         self.image_shape, self.batch_size = image_shape, batch_size
+    ...         self.random_state, self.verbose = random_state, verbose
+    ...
+    ...     def fit(self, X, y):
+    ...         rows, y = self._check_fit_data(X, y)
+    ...         self.classes_, self.device_ = np.unique(y), torch.device("cpu")
+    ...         self._learn_class_prior(y)
+    ...         self.means_ = np.stack([rows[y == label].mean(0) for label in self.classes_])
+    ...         return self
+    ...
+    ...     def _generate_rows(self, target, seeds, rows, batch_size, callback):
+    ...         return Result(
+    ...             images=target.matrix(len(self.classes_)) @ self.means_,
+    ...             status=np.full(len(seeds), "completed"),
+    ...             n_steps=np.zeros(len(seeds), dtype=int))
+    >>> X, y = np.array([[0.0, 0.0], [2.0, 2.0], [5.0, 7.0]]), ["a", "a", "b"]
+    >>> MeanGenerator().fit(X, y).generate(["b", "a"]).tolist()
+    [[5.0, 7.0], [1.0, 1.0]]
     """
 
     _doc_link_module = "skinvert"

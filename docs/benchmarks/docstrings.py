@@ -1,4 +1,4 @@
-"""Counts the public names, and those of them whose numpydoc docstring is complete.
+"""Counts the names in the API reference, and those of them whose docstring is complete.
 
     python docs/benchmarks/docstrings.py
 

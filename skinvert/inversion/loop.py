@@ -28,7 +28,13 @@ __all__ = ["DivergenceError", "Problem", "Result", "optimize"]
 
 
 def _stay(params: Any) -> None:
-    """Parameters without a range are valid wherever they are."""
+    """Parameters without a range are valid wherever they are.
+
+    Parameters
+    ----------
+    params : tuple of Tensor of shape (n_slots, ...)
+        Left as they are.
+    """
 
 
 @dataclass
@@ -46,6 +52,17 @@ class Problem:
         What is kept of a finished row.
     project : callable ``params -> None``, optional
         Moves parameters back into their valid range, in place, after each step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.loop import Problem
+    >>> bowl = Problem(
+    ...     start=lambda row, noise: (noise.normal(2),),
+    ...     objective=lambda params, rows, steps, noise: {"square": params[0].square().sum(1)},
+    ...     render=lambda params: params[0])
+    >>> bowl.objective((torch.ones(3, 2),), torch.arange(3), torch.zeros(3), None)
+    {'square': tensor([2., 2., 2.])}
     """
 
     start: Callable
@@ -130,6 +147,7 @@ def optimize(
     Parameters
     ----------
     problem : Problem
+        What is optimised.
     seeds : sequence of int, length n_rows
         One seed a row; its noise comes from nowhere else.
     batch_size : int
@@ -142,7 +160,9 @@ def optimize(
         A row has converged when its objective has not fallen by more than `tol` in `patience`
         steps. None takes all steps.
     patience : int, default=20
+        Steps without progress after which a row has converged; counts with a `tol` alone.
     device : torch.device or str, default="cpu"
+        Where the batch lies.
     callback : callable ``(n_row_steps) -> None``, optional
         Told how many row-steps were settled, those saved by convergence included.
 

@@ -65,8 +65,11 @@ class FeatureStatistics(Term):
     Parameters
     ----------
     weight : float, default=1.0
-    statistics : LayerStatistics
+        Factor of the term in a sum.
+    statistics : LayerStatistics or None, default=None
+        Of the training data. A term without them cannot be called.
     first_layer_multiplier : float, default=1.0
+        Factor of the first layer's distance.
     group_size : int, default=1
         Neighbouring rows whose moments are taken together; each row's value is its group's.
     standardize : bool, default=True
@@ -118,6 +121,7 @@ class Competition(Term):
     Parameters
     ----------
     weight : float, default=1.0
+        Factor of the term in a sum.
     temperature : float, default=3.0
         Logits are divided by it.
 
@@ -217,8 +221,11 @@ class FeatureObjective(TargetedObjective):
     Parameters
     ----------
     objective : Objective
+        Terms to be summed; its excitation gives way to `Activation` where the target is a layer's.
     classifier : FrozenClassifier
+        The network that is asked.
     target : Target of length n_rows
+        What each row asks for.
     watched : sequence of str, default=()
         Layers whose moments the terms read.
     group_size : int, default=1
@@ -227,6 +234,25 @@ class FeatureObjective(TargetedObjective):
         Sees the same views.
     **settings
         As of `TargetedObjective`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skinvert import Target
+    >>> from skinvert.inversion.matching import FeatureObjective, FeatureStatistics
+    >>> from skinvert.inversion.objectives import CrossEntropy
+    >>> from skinvert.inversion.statistics import LayerStatistics
+    >>> from skinvert.models.frozen import FrozenClassifier
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    >>> statistics = LayerStatistics({"0": (torch.zeros(4), torch.ones(4))})
+    >>> ask = FeatureObjective(
+    ...     CrossEntropy() + FeatureStatistics(statistics=statistics),
+    ...     FrozenClassifier(net, (1, 8, 8)), Target([2, 0]),
+    ...     watched=["0"], example=torch.zeros(1, 1, 8, 8))
+    >>> values = ask(torch.zeros(2, 1, 8, 8), torch.arange(2), None, None)
+    >>> {name: tuple(value.shape) for name, value in values.items()}
+    {'cross_entropy': (2,), 'feature_statistics': (2,)}
     """
 
     def __init__(
@@ -260,14 +286,44 @@ class FeatureObjective(TargetedObjective):
         return logits, activations, moments, student_logits
 
     def answers(self, images: Tensor, steps: Tensor, noise: RowNoise) -> tuple[Any, ...]:
-        """Logits, activations, moments and the student's logits of one view of every image."""
+        """What the networks say to one view of every image.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W)
+            In data units.
+        steps : LongTensor of shape (n,)
+            How many steps each row has taken: they say which stage's views it is shown under.
+        noise : RowNoise with n slots
+            Where views are drawn.
+
+        Returns
+        -------
+        answers : tuple (logits, activations, moments, student_logits)
+            As `values` takes them; ``student_logits`` is None where there is no student.
+        """
         if any(self.stages):
             stage = (steps * len(self.stages)) // self.n_steps
             images = staged_views(self.stages, images, noise, stage, self.value_range)
         return self._look(images)
 
     def values(self, images: Tensor, answers: tuple[Any, ...], rows: Tensor) -> dict[str, Tensor]:
-        """Weighted value (n,) of every term, by name, for what the networks said."""
+        """Weighted value of every term, for what the networks said.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W)
+            As they are, without views: for the terms on the image.
+        answers : tuple (logits, activations, moments, student_logits)
+            As `answers` returns them.
+        rows : LongTensor of shape (n,)
+            Which row of the request each image answers.
+
+        Returns
+        -------
+        values : dict of str to Tensor of shape (n,)
+            By the terms' names.
+        """
         logits, activations, moments, student_logits = answers
         state = FeatureState(
             logits=logits,

@@ -66,7 +66,9 @@ class SGD:
     learning_rate : float or callable
         A callable gives each row's rate from its step, as `Cooldown` does.
     momentum : float, default=0.0
+        Share of the last step's velocity that is kept.
     nesterov : bool, default=False
+        Whether the gradient is corrected by where the velocity leads (Nesterov's momentum).
 
     Examples
     --------
@@ -85,10 +87,25 @@ class SGD:
 
     @property
     def n_buffers(self) -> Any:
+        """Tensors that are remembered of a parameter: its velocity, where there is momentum."""
         return 1 if self.momentum else 0
 
     def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
-        """Move a parameter in place; `steps` counts each row's updates, this one included."""
+        """Move a parameter against its gradient, in place.
+
+        Parameters
+        ----------
+        parameter : Tensor of shape (n_rows, ...)
+            What is moved.
+        gradient : Tensor of shape (n_rows, ...)
+            Of the rows' objectives by the parameter.
+        buffers : list of Tensor of shape (n_rows, ...)
+            The velocity, if there is momentum; zero at a row's start, changed in place.
+        steps : Tensor of shape (n_rows,)
+            Each row's updates, this one included.
+        noise : RowNoise or None
+            Not used.
+        """
         if self.momentum:
             (velocity,) = buffers
             velocity.mul_(self.momentum).add_(gradient)
@@ -103,8 +120,21 @@ class Adam:
     Parameters
     ----------
     learning_rate : float or callable
+        A callable gives each row's rate from its step, as `Cooldown` does.
     betas : tuple of float, default=(0.9, 0.999)
+        Shares of the running means of the gradient and of its square that a step keeps.
     eps : float, default=1e-8
+        Added to the root of the mean square, so that nothing is divided by zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.optimizers import Adam
+    >>> parameter, buffers = torch.ones(2, 3), [torch.zeros(2, 3), torch.zeros(2, 3)]
+    >>> Adam(0.1).update(
+    ...     parameter, torch.full((2, 3), 7.0), buffers, steps=torch.ones(2), noise=None)
+    >>> round(float(parameter[0, 0]), 4)  # whatever the gradient's size
+    0.9
     """
 
     learning_rate: float
@@ -113,7 +143,21 @@ class Adam:
     n_buffers = 2
 
     def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
-        """Move a parameter in place; `steps` counts each row's updates, this one included."""
+        """Move a parameter against its gradient, in place.
+
+        Parameters
+        ----------
+        parameter : Tensor of shape (n_rows, ...)
+            What is moved.
+        gradient : Tensor of shape (n_rows, ...)
+            Of the rows' objectives by the parameter.
+        buffers : list of Tensor of shape (n_rows, ...)
+            Running means of the gradient and its square; zero at a row's start, changed in place.
+        steps : Tensor of shape (n_rows,)
+            Each row's updates, this one included.
+        noise : RowNoise or None
+            Not used.
+        """
         mean, square = buffers
         beta1, beta2 = self.betas
         mean.lerp_(gradient, 1 - beta1)
@@ -175,6 +219,16 @@ class Langevin:
         The step η.
     noise_scale : float, default=1.0
         s; zero is plain gradient descent.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.optimizers import Langevin
+    >>> from skinvert.inversion.randomness import RowNoise
+    >>> parameter = torch.zeros(1, 10_000)
+    >>> Langevin(0.5).update(parameter, torch.ones(1, 10_000), [], torch.ones(1), RowNoise([0]))
+    >>> round(float(parameter.mean()), 1), round(float(parameter.std()), 1)
+    (-0.5, 1.0)
     """
 
     learning_rate: float
@@ -182,7 +236,21 @@ class Langevin:
     n_buffers = 0
 
     def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
-        """Move a parameter in place, with noise from the rows' own generators."""
+        """Move a parameter against its gradient, in place.
+
+        Parameters
+        ----------
+        parameter : Tensor of shape (n_rows, ...)
+            What is moved.
+        gradient : Tensor of shape (n_rows, ...)
+            Of the rows' objectives by the parameter.
+        buffers : list of Tensor of shape (n_rows, ...)
+            Not used: nothing is remembered.
+        steps : Tensor of shape (n_rows,)
+            Each row's updates; the rate is the same at all of them.
+        noise : RowNoise with n_rows slots
+            Where each row draws its own.
+        """
         _descend(parameter, gradient, self.learning_rate, steps)
         if self.noise_scale:
             spread = self.noise_scale * (2 * self.learning_rate) ** 0.5

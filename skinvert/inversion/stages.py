@@ -147,11 +147,15 @@ def optimize_in_stages(
         All stages have parameters of one shape. Rows beyond ``len(seeds) - 1`` are asked for: they
         should be answered as the last row.
     seeds : sequence of int, length n_rows
+        One seed a row; its noise comes from nowhere else.
     n_steps : sequence of int
         Of each stage.
     batch_size : int
+        Number of slots, the fixed first dimension of every batch.
     optimizer_of_stage : callable ``n_steps -> optimizer``
+        Makes each stage's update rule, as of `skinvert.inversion.loop.optimize`.
     device : torch.device or str, default="cpu"
+        Where the batches lie.
     callback : callable ``(n_row_steps) -> None``, optional
         Told how many steps of real rows were taken.
 
@@ -166,6 +170,8 @@ def optimize_in_stages(
     ------
     DivergenceError
         If a term is not finite at the start of any row of a stage.
+    ValueError
+        If there is no stage.
 
     Examples
     --------

@@ -159,13 +159,28 @@ def image_statistics(
     Parameters
     ----------
     classifier : FrozenClassifier
+        The network that is asked.
     images : Tensor of shape (n, C, H, W)
+        In data units.
     layers : sequence of str
+        Names as in ``classifier.network.named_modules()``.
 
     Returns
     -------
     statistics : dict of str to tuple (mean, std) of Tensor (n, n_channels)
         Of the layers' outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skinvert.inversion.statistics import image_statistics
+    >>> from skinvert.models.frozen import FrozenClassifier
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    >>> frozen = FrozenClassifier(net, (1, 8, 8))
+    >>> mean, std = image_statistics(frozen, torch.zeros(2, 1, 8, 8), ["0"])["0"]
+    >>> mean.shape, std.shape
+    (torch.Size([2, 4]), torch.Size([2, 4]))
     """
     found: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
     with torch.no_grad():
@@ -181,12 +196,15 @@ def image_statistics(
 
 
 class LayerStatistics(nn.Module):
-    r"""Averages over the training data, :math:`\langle\mu_l\rangle` and
-    :math:`\langle\sigma_l^2\rangle` of eq. 3, for some layers.
+    r"""Moments of some layers' channels over the training data.
+
+    The averages :math:`\langle\mu_l\rangle` and :math:`\langle\sigma_l^2\rangle` of DeepInversion,
+    eq. 3 (Yin et al., CVPR 2020).
 
     Parameters
     ----------
     moments : dict of str to tuple (mean, variance) of Tensor (C,)
+        By layer, as `running_statistics` and `measured_statistics` return them; copied.
 
     Examples
     --------
@@ -219,7 +237,17 @@ class LayerStatistics(nn.Module):
         return getattr(self, f"mean_{index}"), getattr(self, f"variance_{index}")
 
     def unit(self, layer: str) -> Tensor:
-        """Variances (C,) in whose units a layer's channels are measured: none is almost zero."""
+        """Variances in whose units a layer's channels are measured: none is almost zero.
+
+        Parameters
+        ----------
+        layer : str
+            One of those that have moments.
+
+        Returns
+        -------
+        unit : Tensor of shape (C,)
+        """
         return getattr(self, f"unit_{self.layers.index(layer)}")
 
 
@@ -229,6 +257,7 @@ def statistics_layers(network: nn.Module) -> list[str]:
     Parameters
     ----------
     network : torch.nn.Module
+        Only its modules are looked at; it is not run.
 
     Returns
     -------
@@ -263,6 +292,7 @@ def record_features(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[
     Parameters
     ----------
     network : torch.nn.Module
+        Run it inside the block.
     layers : iterable of str
         Names as in ``network.named_modules()``.
 
@@ -275,6 +305,16 @@ def record_features(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[
     ------
     ValueError
         If a name is unknown; near names are listed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.statistics import record_features
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())
+    >>> with record_features(net, ["0"]) as features:
+    ...     _ = net(torch.zeros(5, 2))
+    >>> features["0"].shape
+    torch.Size([5, 3])
     """
     layers = list(layers)
     check_layers(network, layers)
@@ -334,12 +374,21 @@ def running_statistics(
     Parameters
     ----------
     network : torch.nn.Module
+        Only its modules are looked at; it is not run.
     layers : iterable of str
+        Names as in ``network.named_modules()``.
 
     Returns
     -------
     moments : dict of str to tuple (mean, variance) of Tensor (C,)
         Of those among the layers that keep running statistics.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skinvert.inversion.statistics import running_statistics
+    >>> running_statistics(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), ["0", "1"])
+    {'1': (tensor([0., 0.]), tensor([1., 1.]))}
     """
     modules = dict(network.named_modules())
     return {
@@ -357,13 +406,27 @@ def measured_statistics(
     Parameters
     ----------
     classifier : FrozenClassifier
+        The network that is asked.
     images : Tensor of shape (n, C, H, W) or (n, n_features)
+        In data units.
     layers : iterable of str
+        Names as in ``classifier.network.named_modules()``.
     batch_size : int, default=64
+        Images that are shown to the network at once.
 
     Returns
     -------
     moments : dict of str to tuple (mean, variance) of Tensor (C,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skinvert.inversion.statistics import measured_statistics
+    >>> from skinvert.models.frozen import FrozenClassifier
+    >>> frozen = FrozenClassifier(nn.Sequential(nn.Identity(), nn.Linear(1, 3)), (1,))
+    >>> measured_statistics(frozen, torch.tensor([[1.0], [3.0]]), ["0"])
+    {'0': (tensor([2.]), tensor([1.]))}
     """
     classifier, layers = shared_copy(classifier), list(layers)
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}

@@ -54,6 +54,7 @@ def random_views(
     transforms : sequence of transforms
         Applied in order; neighbouring geometric ones are merged into one resampling.
     images : tensor of shape (B, C, H, W)
+        In data units, within `value_range`.
     noise : RowNoise with B slots
         Where the rows draw their parameters.
     value_range : tuple (low, high) or None, default=(0.0, 1.0)
@@ -105,11 +106,15 @@ def staged_views(
     Parameters
     ----------
     stages : sequence of sequences of transforms
+        The transforms of each stage, applied in order; a stage without any shows the image.
     images : tensor of shape (B, C, H, W)
+        In data units, within `value_range`.
     noise : RowNoise with B slots
+        Where each row draws its own.
     stage : LongTensor of shape (B,)
         Index into `stages` for each image.
     value_range : tuple (low, high) or None, default=(0.0, 1.0)
+        As of `random_views`.
 
     Returns
     -------
@@ -149,7 +154,9 @@ def draw_view(transforms: Sequence[Any], noise: RowNoise, image_shape: Sequence[
     transforms : sequence of geometric transforms
         RandomAffine, RandomResizedCrop, RandomHorizontalFlip.
     noise : RowNoise with B slots
+        Where each row draws its own.
     image_shape : tuple (C, H, W)
+        Shape of the images.
 
     Returns
     -------
@@ -243,7 +250,27 @@ class RandomAffine(BaseEstimator):
         self.scale = scale
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
+        """Draw rotations, shifts and zooms.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        matrices : Tensor of shape (B, 2, 3)
+            From the coordinates of the view to those of the image.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        TypeError
+            If `scale` is neither None nor a pair.
+        """
         degrees = self.degrees
         if not isinstance(degrees, Sequence):
             _check("degrees", degrees, low=0)
@@ -264,13 +291,38 @@ class RandomAffine(BaseEstimator):
         return _affine_matrices(angle, 2 * x, 2 * y, zoom, aspect=width / height)
 
     def matrices(self, drawn: Tensor) -> Tensor:
-        """Coordinates of the view to those of the image: what was drawn."""
+        """Matrices of what was drawn: the same.
+
+        Parameters
+        ----------
+        drawn : Tensor of shape (B, 2, 3)
+            What `draw` returned.
+
+        Returns
+        -------
+        matrices : Tensor of shape (B, 2, 3)
+            From the coordinates of the view to those of the image.
+        """
         return drawn
 
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Turn, shift and zoom images as drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of shape (B, 2, 3)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Not used: what is drawn does not depend on it.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         shifts_alone = self.scale is None and self.degrees == 0
         if shifts_alone and torch.equal(
             drawn[:, :, :2], torch.eye(2).to(drawn).expand(len(drawn), 2, 2)
@@ -308,7 +360,27 @@ class RandomResizedCrop(BaseEstimator):
         self.ratio = ratio
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Matrices of shape (B, 2, 3) for images of shape (C, H, W)."""
+        """Draw the parts of the images that are enlarged.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        matrices : Tensor of shape (B, 2, 3)
+            From the coordinates of the view to those of the image.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        TypeError
+            If `scale` or `ratio` is no pair.
+        """
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
         area, ratio, x, y = noise.uniform(4).unbind(1)
@@ -318,13 +390,38 @@ class RandomResizedCrop(BaseEstimator):
         return _stack(width, zero, left, zero, height, top)
 
     def matrices(self, drawn: Tensor) -> Tensor:
-        """Coordinates of the view to those of the image: what was drawn."""
+        """Matrices of what was drawn: the same.
+
+        Parameters
+        ----------
+        drawn : Tensor of shape (B, 2, 3)
+            What `draw` returned.
+
+        Returns
+        -------
+        matrices : Tensor of shape (B, 2, 3)
+            From the coordinates of the view to those of the image.
+        """
         return drawn
 
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Enlarge the parts of images that were drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of shape (B, 2, 3)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Not used: what is drawn does not depend on it.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         return apply_view(images, drawn)
 
 
@@ -334,6 +431,7 @@ class RandomHorizontalFlip(BaseEstimator):
     Parameters
     ----------
     p : float, default=0.5
+        In [0, 1].
 
     Examples
     --------
@@ -348,12 +446,40 @@ class RandomHorizontalFlip(BaseEstimator):
         self.p = p
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Which rows are flipped: booleans of shape (B,)."""
+        """Draw which rows are flipped.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        flipped : Tensor of bool of shape (B,)
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        """
         _check("p", self.p, low=0, high=1)
         return noise.uniform(1)[:, 0] < self.p
 
     def matrices(self, drawn: Tensor) -> Tensor:
-        """Coordinates of the view to those of the image."""
+        """Matrices of what was drawn.
+
+        Parameters
+        ----------
+        drawn : Tensor of bool of shape (B,)
+            What `draw` returned.
+
+        Returns
+        -------
+        matrices : Tensor of shape (B, 2, 3)
+            From the coordinates of the view to those of the image.
+        """
         sign = 1 - 2 * drawn.float()
         zero, one = torch.zeros_like(sign), torch.ones_like(sign)
         return _stack(sign, zero, zero, zero, one, zero)
@@ -361,7 +487,21 @@ class RandomHorizontalFlip(BaseEstimator):
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Swap left and right where it was drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of bool of shape (B,)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Not used: what is drawn does not depend on it.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         return torch.where(_per_row(drawn), images.flip(-1), images)
 
 
@@ -375,6 +515,7 @@ class RandomErasing(BaseEstimator):
     Parameters
     ----------
     p : float, default=0.5
+        Probability that a row is covered anywhere, in [0, 1].
     scale : tuple (min, max), default=(0.02, 0.33)
         Area of the rectangle as a fraction of the image's.
     ratio : tuple (min, max), default=(0.3, 3.3)
@@ -401,7 +542,27 @@ class RandomErasing(BaseEstimator):
         self.ratio = ratio
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Rectangles of shape (B, 4): left, top, right and bottom as fractions of the sides."""
+        """Draw the rectangles that are covered.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        rectangles : Tensor of shape (B, 4)
+            Left, top, right and bottom as fractions of the sides; zeros where nothing is covered.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        TypeError
+            If `scale` or `ratio` is no pair.
+        """
         _check("p", self.p, low=0, high=1)
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
@@ -414,7 +575,21 @@ class RandomErasing(BaseEstimator):
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Cover the rectangles that were drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of shape (B, 4)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Not used: what is drawn does not depend on it.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         left, top, right, bottom = (_per_row(side) for side in drawn.to(images).unbind(1))
         _, _, height, width = images.shape
         x = (torch.arange(width, device=images.device, dtype=images.dtype) + 0.5) / width
@@ -448,7 +623,25 @@ class GaussianNoise(BaseEstimator):
         self.sigma = sigma
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Noise of shape (B, C, H, W), in units of the value range."""
+        """Draw the noise of every value.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        drawn : Tensor of shape (B, C, H, W)
+            In units of the value range.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        """
         _check("mean", self.mean)
         _check("sigma", self.sigma, low=0)
         return noise.normal(*image_shape) * self.sigma + self.mean
@@ -456,7 +649,21 @@ class GaussianNoise(BaseEstimator):
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Add the noise that was drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of shape (B, C, H, W)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Of the images' values, the unit of the noise; None stands for a unit of one.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         low, high = value_range or (0.0, 1.0)
         return images + drawn.to(images) * (high - low)
 
@@ -495,7 +702,24 @@ class ColorJitter(BaseEstimator):
         self.saturation = saturation
 
     def draw(self, noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-        """Factors of brightness, contrast and saturation: a tensor of shape (B, 3)."""
+        """Draw factors of brightness, contrast and saturation.
+
+        Parameters
+        ----------
+        noise : RowNoise with B slots
+            Where each row draws its own.
+        image_shape : tuple (C, H, W)
+            Shape of the images.
+
+        Returns
+        -------
+        factors : Tensor of shape (B, 3)
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range.
+        """
         factors = []
         uniform = noise.uniform(3).unbind(1)
         for name, drawn in zip(("brightness", "contrast", "saturation"), uniform, strict=True):
@@ -509,7 +733,21 @@ class ColorJitter(BaseEstimator):
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
     ) -> Tensor:
-        """Views of shape (B, C, H, W)."""
+        """Change colours by the factors that were drawn.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Differentiable: gradients reach them.
+        drawn : Tensor of shape (B, 3)
+            What `draw` returned.
+        value_range : tuple (low, high) or None, default=(0.0, 1.0)
+            Of the images' values: black, and the limits; None stands for black at zero, no limits.
+
+        Returns
+        -------
+        views : Tensor of shape (B, C, H, W)
+        """
         low, high = value_range or (0.0, None)
         brightness, contrast, saturation = (_per_row(f) for f in drawn.to(images).unbind(1))
         images = _blend(images, torch.full_like(images, low), brightness, low, high)
@@ -561,7 +799,29 @@ def _compose(first, second):
 
 
 def apply_view(images: Tensor, matrices: Tensor) -> Tensor:
-    """Bilinear views (B, C, H, W) of images at the places that (B, 2, 3) matrices name."""
+    """Look at images through matrices, with bilinear interpolation.
+
+    Parameters
+    ----------
+    images : Tensor of shape (B, C, H, W)
+        Differentiable: gradients reach them.
+    matrices : Tensor of shape (B, 2, 3)
+        From the coordinates of the view to those of the image, as of `draw_view`. Both run
+        from -1 to 1 between the outer edges of the border pixels, x right and y down.
+
+    Returns
+    -------
+    views : Tensor of shape (B, C, H, W)
+        Places outside the image have the colour of its border.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinvert.inversion.transforms import apply_view
+    >>> mirror = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> apply_view(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), mirror).tolist()
+    [[[[2.0, 1.0], [4.0, 3.0]]]]
+    """
     height, width = images.shape[2:]
     matrices = matrices.to(images)
     x = (torch.arange(width, device=images.device, dtype=images.dtype) * 2 + 1) / width - 1

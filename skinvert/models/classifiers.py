@@ -15,10 +15,10 @@ class Standardize(nn.Module):
 
     Parameters
     ----------
-    mean : float or array-like
-        Broadcast against the input.
-    scale : float or array-like
-        Zeros, of constant features, count as one.
+    mean : float or array-like of a shape that broadcasts, default=0.0
+        Subtracted from the inputs.
+    scale : float or array-like of a shape that broadcasts, default=1.0
+        What the inputs are divided by. Zeros, of constant features, count as one.
 
     Examples
     --------
@@ -35,6 +35,17 @@ class Standardize(nn.Module):
         self.register_buffer("scale", torch.where(scale > 0, scale, 1.0))
 
     def forward(self, inputs: Any) -> Any:
+        """Standardised inputs.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n, ...)
+            In data units.
+
+        Returns
+        -------
+        standardized : Tensor of shape (n, ...)
+        """
         return (inputs - self.mean) / self.scale
 
 
@@ -46,9 +57,11 @@ class ConvClassifier(nn.Sequential):
     image_shape : tuple (C, H, W)
         H and W of at least 4.
     n_classes : int
+        Number of logits.
     width : int, default=32
         Channels of the first convolution; the second has twice as many.
     n_hidden : int, default=128
+        Width of the hidden dense layer.
     mean, scale : float or array of shape (C, 1, 1), default=0.0 and 1.0
         The first layer standardises with them.
 
@@ -92,8 +105,11 @@ class DenseClassifier(nn.Sequential):
     Parameters
     ----------
     n_features : int
+        Length of a row.
     n_classes : int
+        Number of logits.
     n_hidden : int, default=128
+        Width of both hidden layers.
     mean, scale : float or array of shape (n_features,), default=0.0 and 1.0
         The first layer standardises with them.
 
@@ -131,7 +147,9 @@ def default_architecture(rows: np.ndarray, image_shape: tuple, n_classes: int) -
     rows : ndarray of shape (n, n_features)
         Training rows; the network standardises with their moments.
     image_shape : tuple (C, H, W) or None
+        Layout of the rows; None where they are no images.
     n_classes : int
+        Number of logits.
 
     Returns
     -------

@@ -138,7 +138,9 @@ class CoupledDecoder(nn.Sequential):
     n_latents : int
         Any length but the table's goes through a dense layer first.
     image_shape : tuple (C, H, W)
+        As of `CoupledGenerator`.
     width : int, default=512
+        Channels of the first block; all others keep their ratio to it.
 
     Examples
     --------
@@ -177,7 +179,9 @@ class CoupledEncoder(nn.Sequential):
     image_shape : tuple (C, H, W)
         H and W of at least 8.
     n_latents : int, default=3200
+        Length of the code.
     n_hidden : int, default=2048
+        Width of the first dense layer.
 
     Examples
     --------

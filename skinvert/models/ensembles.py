@@ -64,7 +64,22 @@ class ClassifierEnsemble(nn.Module):
         self.sizes = sizes
 
     def forward(self, images: Any) -> Any:
-        """Mean logits (n, n_classes) of images (n, C, H, W)."""
+        """Weighted mean of the networks' logits.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W)
+            In data units; resized for networks that have a size of their own.
+
+        Returns
+        -------
+        logits : Tensor of shape (n, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If networks differ in their number of classes.
+        """
         answers = [
             network(self._resized(images, size))
             for network, size in zip(self.networks, self.sizes, strict=True)

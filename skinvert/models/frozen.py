@@ -75,13 +75,37 @@ class FrozenClassifier(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, n_classes) of images (n, C, H, W) or rows (n, n_features)."""
+        """Logits of images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In data units; reshaped to what the network takes.
+
+        Returns
+        -------
+        logits : Tensor of shape (n, n_classes)
+        """
         return as_logits(self.answer(self._fast_network(), images), self.outputs)
 
     def with_activations(
         self, images: Tensor, layers: Sequence[str]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits, and the outputs of the named layers of the network."""
+        """Logits, and the outputs of the named layers of the network.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In data units; reshaped to what the network takes.
+        layers : sequence of str
+            Names as in ``network.named_modules()``.
+
+        Returns
+        -------
+        logits : Tensor of shape (n, n_classes)
+        activations : dict of str to Tensor of shape (n, ...)
+            By layer, attached to the graph.
+        """
         if not layers:
             return self(images), {}
         with record_activations(self.network, layers) as activations:
@@ -89,11 +113,35 @@ class FrozenClassifier(nn.Module):
             return logits, dict(activations)
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
-        """What `network`, fed as this module feeds its own, returns."""
+        """What a network, fed as this module feeds its own, returns.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            The own one, or a copy of it.
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In data units.
+
+        Returns
+        -------
+        answer : Tensor of shape (n, n_classes), (n, 1) or (n,)
+            Of the kind that `outputs` names.
+        """
         return network(self.prepared(images))
 
     def prepared(self, images: Tensor) -> Tensor:
-        """What the network is fed for images."""
+        """What the network is fed for images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, C, H, W) or (n, n_features)
+            In data units.
+
+        Returns
+        -------
+        inputs : Tensor of shape (n, ...)
+            Of `input_shape`, and normalised where a mean and a standard deviation were given.
+        """
         inputs = images.reshape(-1, *self.input_shape)
         if self.is_normalized:
             inputs = (inputs - self.mean) / self.std
@@ -113,7 +161,15 @@ class FrozenClassifier(nn.Module):
         return self._folded
 
     def example(self) -> Tensor:
-        """What the network is fed for one image of noise: a constant one would hide errors."""
+        """What the network is fed for one image of noise.
+
+        A constant image would hide errors.
+
+        Returns
+        -------
+        inputs : Tensor of shape (1, ...)
+            As of `prepared`, the same at every call.
+        """
         noise = torch.from_numpy(np.random.default_rng(0).random((1, *self.input_shape)))
         return self.prepared(noise.to(next(self.network.parameters(), self.mean)))
 
@@ -207,15 +263,19 @@ def freeze(
     rows : ndarray of shape (n, n_features), float32
         Data that the classifier may be asked about: tells what its outputs are, and is what a
         student is distilled on.
-    image_shape : tuple (C, H, W) or None
-    trailing_shape : tuple or None
-        Layout in which the user holds images; tried first.
-    normalize : tuple (mean, std) or None
+    image_shape : tuple (C, H, W) or None, default=None
+        Layout of the rows; None where they are no images.
+    trailing_shape : tuple of int or None, default=None
+        What X had beyond its rows. Where it is known a network is tried on images before it is
+        tried on flat rows, otherwise after.
+    normalize : tuple (mean, std), torch.nn.Module or None, default=None
+        As of `FrozenClassifier`.
     outputs : {"auto", "logits", "probabilities"}, default="auto"
         "auto" takes outputs that lie in [0, 1] and sum to one on every row for probabilities.
-    classes : array-like or None
-        Names of the outputs, in order.
+    classes : array-like of shape (n_classes,) or None, default=None
+        Names of the outputs, in order; None takes the classifier's own, or counts from 0.
     device : torch.device or str, default="cpu"
+        Where the frozen network lies.
     seed : int, default=0
         For the student.
 
@@ -231,6 +291,16 @@ def freeze(
     ValueError
         If the network takes neither the images nor the rows, is not differentiable, or `classes`
         does not fit its outputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skinvert.models.frozen import freeze
+    >>> X, y = np.eye(4, dtype=np.float32), ["a", "b", "c", "a"]
+    >>> frozen, classes, fidelity = freeze(LogisticRegression().fit(X, y), X)
+    >>> frozen.input_shape, classes.tolist(), fidelity
+    ((4,), ['a', 'b', 'c'], None)
     """
     if isinstance(classifier, FrozenEstimator):
         classifier = classifier.estimator

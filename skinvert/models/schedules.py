@@ -26,6 +26,7 @@ class Phase:
     Parameters
     ----------
     n_epochs : int
+        Passes over the data.
     mae, ssim, perceptual : float, default=1.0
         Factors of λ1, λ2 and λ3.
     learning_rate : float, default=1e-3

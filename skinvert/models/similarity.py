@@ -27,6 +27,7 @@ def structural_similarity(
     Parameters
     ----------
     images, others : tensor of shape (n, C, H, W)
+        Compared row by row.
     data_range : float, default=1.0
         Largest possible value less the smallest.
     window : int, default=11
@@ -81,9 +82,13 @@ def multiscale_structural_similarity(
     Parameters
     ----------
     images, others : tensor of shape (n, C, H, W)
+        Compared row by row.
     data_range : float, default=1.0
+        Largest possible value less the smallest.
     window : int, default=11
+        Odd side of the Gaussian window in pixels, the same at every scale.
     sigma : float, default=1.5
+        Width of the Gaussian in pixels.
     scale_weights : tuple of float, default=SCALE_WEIGHTS
         Exponents, finest scale first; each further scale halves the images. The smaller side must
         be at least ``window * 2 ** (len(scale_weights) - 1)``: 176 pixels for five scales and a
@@ -141,6 +146,7 @@ def peak_signal_to_noise_ratio(
     Parameters
     ----------
     images, others : tensor of shape (n, C, H, W)
+        Compared row by row.
     data_range : float, default=1.0
         Largest possible value less the smallest.
 
@@ -174,11 +180,15 @@ def pairwise_structural_similarity(
     Parameters
     ----------
     images : tensor of shape (n, C, H, W)
+        Taken one at a time.
     others : tensor of shape (m, C, H, W)
         Held in memory three times over.
     data_range : float, default=1.0
+        Largest possible value less the smallest.
     window : int, default=11
+        Odd side of the Gaussian window in pixels; no side of an image may be smaller.
     sigma : float, default=1.5
+        Width of the Gaussian in pixels.
 
     Returns
     -------

@@ -135,7 +135,9 @@ class TrainingNet(NeuralNet):
     Parameters
     ----------
     module : type or torch.nn.Module
+        The network, or its class; ``module__name`` gives the class's constructor a parameter.
     criterion : type, default=torch.nn.CrossEntropyLoss
+        The loss. Rows with weights have the cross-entropy, whatever it is.
     seed : int, default=0
         Of the weights, the shuffling and the adversarial starts.
     transforms : sequence of transforms, default=()
@@ -149,6 +151,21 @@ class TrainingNet(NeuralNet):
         Over the first third of the epochs the radius grows from zero: untrained networks that
         meet the worst rows at once can die.
     adversarial_steps : int, default=5
+        Steps of the ascent, each 2.5 times the radius divided by their number.
+    optimizer : type, default=torch.optim.Adam
+        Class of the optimiser.
+    lr : float, default=1e-3
+        Its learning rate.
+    max_epochs : int, default=15
+        Passes over the data.
+    batch_size : int, default=64
+        Rows a step.
+    train_split : callable or None, default=None
+        As of `skorch.NeuralNet`; None holds nothing out.
+    iterator_train__shuffle : bool, default=True
+        Whether batches are drawn anew in every epoch.
+    verbose : int, default=0
+        Zero prints nothing.
     **kwargs
         As of `skorch.NeuralNet`.
 
@@ -201,13 +218,18 @@ class TrainingNet(NeuralNet):
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any
     ) -> Self:
-        """Train afresh on X (n, ...) and integer targets y (n,).
+        """Train afresh on rows and integer targets.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Cast to float32.
         y : array-like of shape (n,)
+            Cast to int64.
         sample_weight : array-like of shape (n,) or None, default=None
+            Factors of the rows' losses; None weighs all alike.
+        **fit_params : dict
+            As of `skorch.NeuralNet.fit`.
 
         Returns
         -------
@@ -224,7 +246,9 @@ class TrainingNet(NeuralNet):
 
         Parameters
         ----------
-        X, y
+        X, y : object
+            As of `skorch.NeuralNet.fit`.
+        **fit_params : dict
             As of `skorch.NeuralNet.fit`.
 
         Returns
@@ -245,7 +269,23 @@ class TrainingNet(NeuralNet):
         return self
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
-        """skorch's loop; epochs that a checkpoint brought count among ``max_epochs``."""
+        """skorch's loop; epochs that a checkpoint brought count among ``max_epochs``.
+
+        Parameters
+        ----------
+        X : object
+            As of `skorch.NeuralNet.fit`.
+        y : object, default=None
+            As of `skorch.NeuralNet.fit`.
+        epochs : int or None, default=None
+            Passes over the data; None takes what is left of ``max_epochs``.
+        **fit_params : dict
+            As of `skorch.NeuralNet.fit`.
+
+        Returns
+        -------
+        self : object
+        """
         if epochs is None:
             epochs = max(0, self.max_epochs - len(self.history))
         self.stopped_ = True
@@ -259,19 +299,47 @@ class TrainingNet(NeuralNet):
         return self
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Tell scikit-learn's callbacks."""
+        """Tell scikit-learn's callbacks.
+
+        Parameters
+        ----------
+        net : TrainingNet
+            This net.
+        **kwargs : dict
+            As skorch passes them.
+        """
         super().on_epoch_begin(net, **kwargs)
         if self._task is not None:
             self._task.begin_epoch()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Tell scikit-learn's callbacks."""
+        """Tell scikit-learn's callbacks.
+
+        Parameters
+        ----------
+        net : TrainingNet
+            This net.
+        **kwargs : dict
+            As skorch passes them.
+        """
         super().on_epoch_end(net, **kwargs)
         if self._task is not None:
             self._task.end_epoch()
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """skorch's data set; torch gets copies of rows that must not be written to."""
+        """skorch's data set; torch gets copies of rows that must not be written to.
+
+        Parameters
+        ----------
+        X : object
+            As of `skorch.NeuralNet.fit`.
+        y : object, default=None
+            As of `skorch.NeuralNet.fit`.
+
+        Returns
+        -------
+        dataset : skorch.dataset.Dataset
+        """
         dataset = super().get_dataset(X, y)
         if isinstance(X, np.ndarray) and not X.flags.writeable:
             of_row = dataset.transform
@@ -279,13 +347,42 @@ class TrainingNet(NeuralNet):
         return dataset
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """The module's answer to a batch, cast to float32."""
+        """The module's answer to a batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Cast to float32.
+        **fit_params : dict
+            Passed on to the module's ``forward``.
+
+        Returns
+        -------
+        y_pred : Tensor, or a tuple of them
+            Whatever the module returns.
+        """
         return super().infer(torch.as_tensor(x).float(), **fit_params)
 
     def get_loss(
         self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False
     ) -> Tensor:
-        """Mean loss of a batch; weighted where `fit` got weights."""
+        """Mean loss of a batch; weighted where `fit` got weights.
+
+        Parameters
+        ----------
+        y_pred : Tensor of shape (n, n_classes)
+            The module's answer.
+        y_true : Tensor of shape (n,) or (n, 2)
+            Labels, or labels and weights.
+        X : object, default=None
+            The batch's rows; not used.
+        training : bool, default=False
+            Whether the module learns from the loss.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+        """
         if y_true.ndim == 1:
             return super().get_loss(y_pred, y_true, X=X, training=training)
         labels, weights = y_true[:, 0].long(), y_true[:, 1].float().to(y_pred.device)
@@ -298,7 +395,20 @@ class TrainingNet(NeuralNet):
         return (weights * losses).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """One optimiser step, on views of the rows or on adversarial rows where asked for."""
+        """One optimiser step, on views of the rows or on adversarial rows where asked for.
+
+        Parameters
+        ----------
+        batch : tuple (X, y) of Tensor of shape (n, ...)
+            As the loader returns it.
+        **fit_params : dict
+            Passed on to the module's ``forward``.
+
+        Returns
+        -------
+        step : dict
+            ``loss``, a Tensor of shape (), and ``y_pred``, the module's answer.
+        """
         X, y = batch
         if self.transforms:
             noise = RowNoise(torch.randint(2**62, (len(X),)).tolist(), self.device)
@@ -308,7 +418,20 @@ class TrainingNet(NeuralNet):
         return super().train_step((X, y), **fit_params)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """One backward pass, on the own rows of the batch where several ranks train."""
+        """One backward pass, on the own rows of the batch where several ranks train.
+
+        Parameters
+        ----------
+        batch : tuple (X, y) of Tensor of shape (n, ...)
+            That of all ranks.
+        **fit_params : dict
+            Passed on to the module's ``forward`` where one process trains.
+
+        Returns
+        -------
+        step : dict
+            ``loss``, a Tensor of shape (), the same in all ranks, and ``y_pred``, of the own rows.
+        """
         ranks = own_ranks()
         if ranks is None:
             return super().train_step_single(batch, **fit_params)
@@ -319,7 +442,20 @@ class TrainingNet(NeuralNet):
         return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Loss of a batch; one number in all ranks, so that they stop together."""
+        """Loss of a batch; one number in all ranks, so that they stop together.
+
+        Parameters
+        ----------
+        batch : tuple (X, y) of Tensor of shape (n, ...)
+            That of all ranks.
+        **fit_params : dict
+            Passed on to the module's ``forward`` where one process trains.
+
+        Returns
+        -------
+        step : dict
+            ``loss``, a Tensor of shape (), and ``y_pred``, the module's answer.
+        """
         ranks = own_ranks()
         if ranks is None:
             return super().validation_step(batch, **fit_params)
@@ -329,7 +465,23 @@ class TrainingNet(NeuralNet):
         return {"loss": mean_over_ranks(loss), "y_pred": y_pred}
 
     def own_loss(self, batch: Any, ranks: Ranks, training: bool) -> tuple[Tensor, Any]:
-        """Mean loss of the rows that are dealt to this rank, and the answer to them."""
+        """Mean loss of the rows that are dealt to this rank, and the answer to them.
+
+        Parameters
+        ----------
+        batch : tuple (X, y) of Tensor of shape (n, ...)
+            That of all ranks.
+        ranks : Ranks
+            Of `skinvert.models.ranks`; the processes that train.
+        training : bool
+            Whether the module learns from the loss.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+        y_pred : Tensor, or a tuple of them
+            Whatever the module returns for the own rows.
+        """
         X, y = batch
         own = ranks.deal(len(X))
         X, y = X[own], _cut(y, own)

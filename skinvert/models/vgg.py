@@ -22,6 +22,7 @@ class VGGClassifier(nn.Sequential):
     image_shape : tuple (C, H, W)
         Any H and W from 8 up. 28, 32, 64 and 128 pixels have the paper's layers.
     n_classes : int
+        Number of logits.
     width : int, default=128
         Channels of every convolution; 128 in the paper.
     large_kernels : bool or None, default=None
@@ -29,6 +30,11 @@ class VGGClassifier(nn.Sequential):
         asks for them at 32 pixels alone.
     mean, scale : float or array of shape (C, 1, 1), default=0.0 and 1.0
         The first layer standardises with them; the paper's takes images as they are.
+
+    Raises
+    ------
+    ValueError
+        For images of fewer than 8 pixels a side.
 
     Notes
     -----
