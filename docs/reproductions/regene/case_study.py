@@ -15,7 +15,6 @@ from skinvert.models.decoders import make_decoder
 from skinvert.models.training import TrainingNet
 
 N_PAIRS, RATIOS = 20, np.linspace(0, 1, 11)
-N_EPOCHS = 40  # of the autoencoder: as many as ReGene's decoder has
 
 
 class Autoencoder(nn.Module):
@@ -42,12 +41,12 @@ def as_images(rows):
     return torch.from_numpy(rows.reshape(-1, 1, 28, 28))
 
 
-def autoencoder(lab):
+def autoencoder(lab, n_epochs):
     """Functions from rows to latents and back."""
     net = ReconstructionNet(
         Autoencoder().to(memory_format=torch.channels_last),
         seed=lab.seed,
-        max_epochs=N_EPOCHS,
+        max_epochs=n_epochs,
         lr=2e-3,
     )
     net.fit(lab.X.reshape(-1, 1, 28, 28), lab.y)
@@ -88,8 +87,10 @@ def main():
     found = {"autoencoder": [], "ReGene": []}
     for seed in range(flags.seeds):
         lab = Lab(flags, seed)
-        found["autoencoder"].append(figures(lab, *autoencoder(lab)))
         regene, _ = lab.fitted()
+        # As many epochs as ReGene's decoder has.
+        coder = autoencoder(lab, len(regene.history_["decoder_loss"]))
+        found["autoencoder"].append(figures(lab, *coder))
         found["ReGene"].append(figures(lab, regene.transform, regene.inverse_transform))
         print(seed, found["autoencoder"][-1], found["ReGene"][-1], flush=True)
     rows = [
