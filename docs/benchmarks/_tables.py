@@ -117,15 +117,6 @@ BENCHMARKS = [
         "fashion",
     ),
     _benchmark(
-        "regene-case-study-fashion",
-        _REGENE,
-        "case_study",
-        ["case_study_fashion"],
-        5,
-        "--data",
-        "fashion",
-    ),
-    _benchmark(
         "regene-rivals-fashion", _REGENE, "rivals", ["rivals_fashion"], 20, "--data", "fashion"
     ),
     _benchmark("coupled", _COUPLED, "quality", ["quality_mnist"], 40, has_quick=True),
