@@ -247,7 +247,7 @@ def test_collapsed_resampling_is_warned_about(net, digits):
     generator = InputOptimizationGenerator(
         net, prior_weight=1e-4, n_candidates=16, random_state=0, device="cpu"
     ).fit(*digits)
-    with pytest.warns(UserWarning, match="n_candidates or prior_weight"):
+    with pytest.warns(UserWarning, match="Raise prior_weight, or n_candidates"):
         generator.generate(np.arange(10))
 
 
