@@ -131,6 +131,11 @@ class Growth:
         self._watch.join()
 
 
+def answer(name, fitted, X):
+    """What tells the bits of a fit: the rows are noise, of which ReGene accepts no combination."""
+    return fitted.reconstruct(X[:3]) if name == "ReGene" else fitted.generate([1, 2, 3])
+
+
 def out_of_core(folder):
     """Growth of memory in a fit on rows that lie on a disk, and whether its bits are the same."""
     path = folder / "X.npy"
@@ -157,7 +162,7 @@ def out_of_core(folder):
         with Growth() as growth, Stopwatch() as watch:
             fitted = method().fit(X, y)
         inside = method().fit(np.array(X), y)
-        same = np.array_equal(fitted.generate([1, 2, 3]), inside.generate([1, 2, 3]))
+        same = np.array_equal(answer(name, fitted, X), answer(name, inside, X))
         rows.append(
             [name, f"{X.nbytes / 1e9:.2f}", f"{growth.most:.0f}", same, f"{watch.wall:.0f}"]
         )
