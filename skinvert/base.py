@@ -28,6 +28,7 @@ from skinvert.layout import (
     resolve_image_shape,
 )
 from skinvert.metrics.fidelity import classification_accuracy_score
+from skinvert.models.acceleration import pick_acceleration
 from skinvert.models.fit_tasks import CallbackSupportMixin, fit_with_callbacks
 from skinvert.models.prepare import prepare_classifier
 from skinvert.models.resuming import check_checkpoint
@@ -215,6 +216,11 @@ class GeneratorMixin(CallbackSupportMixin):
         vars(self).pop("surrogate_fidelity_", None)  # of an earlier fit
         if prepared.fidelity is not None:
             self.surrogate_fidelity_ = prepared.fidelity
+
+    def _accelerate(self):
+        """Settle in which precision the classifier answers from now on."""
+        self.acceleration_ = pick_acceleration(self.classifier_, self.acceleration)
+        self.classifier_.acceleration = self.acceleration_
 
     def _warn_of_range(self, rows):
         """Nothing is rescaled silently, so that bytes fed to a network deserve a word."""

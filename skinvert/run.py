@@ -283,7 +283,7 @@ def _state_of(estimator):
             for key, tensor in value.state_dict().items():
                 yield f"{name}.{key}"
                 yield tensor.detach().cpu().numpy()
-        elif isinstance(value, np.ndarray) and name.endswith("_"):
+        elif name == "acceleration_" or (isinstance(value, np.ndarray) and name.endswith("_")):
             yield name
             yield from _faithful(value)
 

@@ -74,6 +74,15 @@ BENCHMARKS = [
     _benchmark("flow-quality", _FLOWS, "quality", ["quality_mnist_5k"], 15, "mnist_5k"),
     _benchmark("flow-quality-fashion", _FLOWS, "quality", ["quality_fashion"], 40, "fashion"),
     _benchmark(
+        "flow-choice",
+        _FLOWS,
+        "quality",
+        ["quality_fashion_choice"],
+        15,
+        "fashion",
+        "--choose",
+    ),
+    _benchmark(
         "flow-likelihood", _FLOWS, "likelihood", ["bits_mnist_5k", "epoch_mnist_5k"], 5, "mnist_5k"
     ),
     _benchmark(
@@ -134,7 +143,16 @@ BENCHMARKS = [
     _benchmark("coupled-bias", _COUPLED, "bias", ["bias"], 10, has_quick=True),
     _benchmark("coupled-filters", _COUPLED, "filters", ["filters_mnist"], 5, has_quick=True),
     _benchmark("coupled-speed", _COUPLED, "speed", ["speed"], 5, has_quick=True),
-    _benchmark("coupled-imagenet", _COUPLED, "imagenet", ["imagenet_robust"], 60, has_quick=True),
+    _benchmark(
+        "coupled-imagenet",
+        _COUPLED,
+        "imagenet",
+        ["imagenet"],
+        60,
+        "--rival",
+        f"{_RIVALS}/dreamlens/bin/python",
+        has_quick=True,
+    ),
     _benchmark("counterfactual", _IMAGINE, "counterfactual", ["counterfactual_mnist"], 10),
     _benchmark(
         "deep-inversion",

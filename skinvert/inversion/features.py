@@ -3,7 +3,9 @@
 import contextlib
 import difflib
 
-__all__ = ["check_layers", "record_activations"]
+import torch
+
+__all__ = ["check_layers", "in_single", "record_activations"]
 
 
 def check_layers(module, names):
@@ -16,6 +18,12 @@ def check_layers(module, names):
                 f"the network has no layer named {name!r}; near names are {near}. "
                 "All names: [name for name, _ in module.named_modules()]."
             )
+
+
+def in_single(features):
+    """Features for sums and distances: bfloat16 becomes float32, all else stays as it is."""
+    is_half = isinstance(features, torch.Tensor) and features.dtype == torch.bfloat16
+    return features.float() if is_half else features
 
 
 @contextlib.contextmanager
@@ -55,7 +63,7 @@ def record_activations(module, names):
 
     def keep(name):
         def hook(_module, _inputs, output):
-            activations[name] = output
+            activations[name] = in_single(output)
 
         return hook
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from skinvert.inversion.features import check_layers
+from skinvert.inversion.features import check_layers, in_single
 from skinvert.models.frozen import FrozenClassifier
 from skinvert.models.norm_folding import Folding, shared_modules
 
@@ -120,6 +120,7 @@ class _Moments(torch.autograd.Function):
 
 def moments_of(positions: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (n, C) over the positions of (n, P, C), without a gradient."""
+    positions = in_single(positions)
     if positions.device.type != "cpu":
         variance, mean = torch.var_mean(positions, 1, correction=0)
         return mean, variance
@@ -322,10 +323,10 @@ def record_features(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[
     features: dict[str, Tensor] = {}
 
     def keep_input(name):
-        return lambda module, inputs: features.__setitem__(name, inputs[0])
+        return lambda module, inputs: features.__setitem__(name, in_single(inputs[0]))
 
     def keep_output(name):
-        return lambda module, inputs, output: features.__setitem__(name, output)
+        return lambda module, inputs, output: features.__setitem__(name, in_single(output))
 
     try:
         for name in layers:

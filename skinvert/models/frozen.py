@@ -52,6 +52,8 @@ class FrozenClassifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    # "bfloat16": the network runs in that precision where torch holds it for safe.
+    acceleration: str | None = None
 
     def __init__(
         self,
@@ -127,7 +129,11 @@ class FrozenClassifier(nn.Module):
         answer : Tensor of shape (n, n_classes), (n, 1) or (n,)
             Of the kind that `outputs` names.
         """
-        return network(self.prepared(images))
+        inputs = self.prepared(images)
+        if self.acceleration is None:
+            return network(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return network(inputs).to(inputs.dtype)
 
     def prepared(self, images: Tensor) -> Tensor:
         """What the network is fed for images.

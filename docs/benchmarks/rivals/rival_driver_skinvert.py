@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from _rig import Rig
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "input_optimization"))
+BENCHMARKS = Path(__file__).parents[1]
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "input_optimization")]
 
 
 def on_mnist(rig):
@@ -21,10 +22,11 @@ def on_mnist(rig):
 
 
 def on_photographs(rig):
-    from imagenet import SETTINGS, photographs
+    from _imagenet import INPUT_OPTIMIZATION, photographs
 
     X = photographs()
-    settings = SETTINGS | {"normalize": None, "n_steps": rig.n_passes or SETTINGS["n_steps"]}
+    n_steps = rig.n_passes or INPUT_OPTIMIZATION["n_steps"]
+    settings = INPUT_OPTIMIZATION | {"normalize": None, "n_steps": n_steps}
     return settings, X, np.zeros(len(X), dtype=int)
 
 

