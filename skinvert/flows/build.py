@@ -13,7 +13,7 @@ from skinvert.flows.settings import FlowSettings
 from skinvert.flows.sliced import SlicedFlow
 from skinvert.flows.square import SquareFlow
 from skinvert.inversion.randomness import RowNoise
-from skinvert.inversion.transforms import random_views
+from skinvert.inversion.views import random_views
 
 __all__ = ["FlowSettings", "augmented", "build_network"]
 

@@ -20,7 +20,7 @@ from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.statistics import LayerStatistics, shared_copy
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.targets import Target
-from skinvert.inversion.transforms import staged_views
+from skinvert.inversion.views import staged_views
 from skinvert.inversion.watching import WatchedClassifier
 from skinvert.models.frozen import FrozenClassifier, freeze
 

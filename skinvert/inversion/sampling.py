@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import torch
 
+from skinvert.inversion.geometry import apply_view
 from skinvert.inversion.loop import Problem
-from skinvert.inversion.transforms import apply_view, draw_view
+from skinvert.inversion.views import draw_view
 
 __all__ = ["PosteriorSampler", "effective_sample_size", "resample"]
 

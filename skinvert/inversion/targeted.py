@@ -3,7 +3,7 @@
 import torch
 
 from skinvert.inversion.objectives import Activation, State
-from skinvert.inversion.transforms import staged_views
+from skinvert.inversion.views import staged_views
 
 __all__ = ["TargetedObjective"]
 

@@ -14,8 +14,7 @@ they cost. Places outside the image take the colour of its border: black corners
 pattern to exploit.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from math import inf
 from numbers import Real
 from typing import Any
@@ -24,6 +23,15 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skinvert.inversion.geometry import (
+    affine_matrices,
+    apply_view,
+    as_matrices,
+    between,
+    per_row,
+    rectangle_sides,
+    shifted,
+)
 from skinvert.inversion.randomness import RowNoise
 
 __all__ = [
@@ -33,166 +41,8 @@ __all__ = [
     "RandomErasing",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
-    "apply_view",
-    "draw_view",
-    "random_views",
     "robust_stages",
-    "staged_views",
 ]
-
-
-def random_views(
-    transforms: Iterable[Any],
-    images: Tensor,
-    noise: RowNoise,
-    value_range: tuple[float, float] | None = (0.0, 1.0),
-) -> Tensor:
-    """One random view of each image.
-
-    Parameters
-    ----------
-    transforms : sequence of transforms
-        Applied in order; neighbouring geometric ones are merged into one resampling.
-    images : tensor of shape (B, C, H, W)
-        In data units, within `value_range`.
-    noise : RowNoise with B slots
-        Where the rows draw their parameters.
-    value_range : tuple (low, high) or None, default=(0.0, 1.0)
-        Range of the images' values: the unit of :class:`GaussianNoise`, and the black, white and
-        limits of :class:`ColorJitter`. None stands for unbounded values: a unit of one, black at
-        zero, no limits.
-
-    Returns
-    -------
-    views : tensor of shape (B, C, H, W)
-        Gradients reach ``images``.
-
-    Raises
-    ------
-    ValueError
-        For a transform with a parameter out of its range.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skinvert.inversion.randomness import RowNoise
-    >>> from skinvert.inversion.transforms import random_views, robust_stages
-    >>> images = torch.rand(2, 3, 32, 32)
-    >>> random_views(robust_stages()[1], images, RowNoise([0, 1])).shape
-    torch.Size([2, 3, 32, 32])
-    """
-    image_shape = tuple(images.shape[1:])
-    runs = groupby(transforms, key=lambda transform: hasattr(transform, "matrices"))
-    for geometric, group in runs:
-        run = list(group)
-        drawn = [transform.draw(noise, image_shape) for transform in run]
-        if geometric and len(run) > 1:
-            images = apply_view(images, _merged(run, drawn))
-        else:
-            for transform, parameters in zip(run, drawn, strict=True):
-                images = transform.apply(images, parameters, value_range)
-    return images
-
-
-def staged_views(
-    stages: Sequence[Sequence[Any]],
-    images: Tensor,
-    noise: RowNoise,
-    stage: Tensor,
-    value_range: tuple[float, float] | None = (0.0, 1.0),
-) -> Tensor:
-    """One random view of each image, by the transforms of the stage that its row has reached.
-
-    Parameters
-    ----------
-    stages : sequence of sequences of transforms
-        The transforms of each stage, applied in order; a stage without any shows the image.
-    images : tensor of shape (B, C, H, W)
-        In data units, within `value_range`.
-    noise : RowNoise with B slots
-        Where each row draws its own.
-    stage : LongTensor of shape (B,)
-        Index into `stages` for each image.
-    value_range : tuple (low, high) or None, default=(0.0, 1.0)
-        As of `random_views`.
-
-    Returns
-    -------
-    views : tensor of shape (B, C, H, W)
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skinvert.inversion.randomness import RowNoise
-    >>> from skinvert.inversion.transforms import RandomHorizontalFlip, staged_views
-    >>> images = torch.rand(2, 1, 8, 8)
-    >>> stages = [[], [RandomHorizontalFlip(p=1)]]
-    >>> views = staged_views(stages, images, RowNoise([0, 1]), torch.tensor([0, 1]))
-    >>> bool((views[0] == images[0]).all()), bool((views[1] == images[1].flip(-1)).all())
-    (True, True)
-    """
-    if len(stages) == 1:
-        return random_views(stages[0], images, noise, value_range)
-    # A row draws for itself at its own stage, whatever stages its neighbours have reached: so each
-    # stage's views come from generators of their own, seeded alike.
-    views = images
-    seeds = noise.integers()
-    for index, transforms in enumerate(stages):
-        here = stage == index
-        if here.any():
-            own = type(noise)(seeds.tolist(), noise.device)
-            seen = random_views(transforms, images, own, value_range)
-            views = torch.where(_per_row(here), seen, views)
-    return views
-
-
-def draw_view(transforms: Sequence[Any], noise: RowNoise, image_shape: Sequence[int]) -> Tensor:
-    """Draw geometric transforms and merge them, to be applied later or again.
-
-    Parameters
-    ----------
-    transforms : sequence of geometric transforms
-        RandomAffine, RandomResizedCrop, RandomHorizontalFlip.
-    noise : RowNoise with B slots
-        Where each row draws its own.
-    image_shape : tuple (C, H, W)
-        Shape of the images.
-
-    Returns
-    -------
-    matrices : tensor of shape (B, 2, 3)
-        From the coordinates of the view to those of the image; for `apply_view`.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    TypeError
-        If a transform is not geometric.
-
-    Examples
-    --------
-    >>> from skinvert.inversion.randomness import RowNoise
-    >>> from skinvert.inversion.transforms import RandomAffine, draw_view
-    >>> draw_view([RandomAffine(degrees=10)], RowNoise([0, 1]), (1, 8, 8)).shape
-    torch.Size([2, 2, 3])
-    """
-    if not transforms:
-        raise ValueError("draw_view needs at least one transform, got none.")
-    for transform in transforms:
-        if not hasattr(transform, "matrices"):
-            raise TypeError(
-                f"{type(transform).__name__} is not geometric; expected RandomAffine, "
-                "RandomResizedCrop or RandomHorizontalFlip."
-            )
-    return _merged(transforms, [t.draw(noise, image_shape) for t in transforms])
-
-
-def _merged(transforms, drawn):
-    merged = transforms[0].matrices(drawn[0])
-    for transform, parameters in zip(transforms[1:], drawn[1:], strict=True):
-        merged = _compose(merged, transform.matrices(parameters))
-    return merged
 
 
 def robust_stages() -> list[list[Any]]:
@@ -281,14 +131,14 @@ class RandomAffine(BaseEstimator):
         if self.scale is not None:
             _check_pair("scale", self.scale, low=0)
         angle, x, y, zoom = noise.uniform(4).unbind(1)
-        angle = torch.deg2rad(_between(degrees, angle))
+        angle = torch.deg2rad(between(degrees, angle))
         largest_x, largest_y = self.translate or (0.0, 0.0)
-        zoom = _between(self.scale or (1.0, 1.0), zoom)
+        zoom = between(self.scale or (1.0, 1.0), zoom)
         _, height, width = image_shape
         # Whole pixels, as torchvision: a shift alone must not blur.
-        x = torch.round(_between((-largest_x, largest_x), x) * width) / width
-        y = torch.round(_between((-largest_y, largest_y), y) * height) / height
-        return _affine_matrices(angle, 2 * x, 2 * y, zoom, aspect=width / height)
+        x = torch.round(between((-largest_x, largest_x), x) * width) / width
+        y = torch.round(between((-largest_y, largest_y), y) * height) / height
+        return affine_matrices(angle, 2 * x, 2 * y, zoom, aspect=width / height)
 
     def matrices(self, drawn: Tensor) -> Tensor:
         """Matrices of what was drawn: the same.
@@ -327,7 +177,7 @@ class RandomAffine(BaseEstimator):
         if shifts_alone and torch.equal(
             drawn[:, :, :2], torch.eye(2).to(drawn).expand(len(drawn), 2, 2)
         ):
-            return _shifted(images, drawn)
+            return shifted(images, drawn)
         return apply_view(images, drawn)
 
 
@@ -384,10 +234,10 @@ class RandomResizedCrop(BaseEstimator):
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
         area, ratio, x, y = noise.uniform(4).unbind(1)
-        width, height = _sides(self.scale, self.ratio, area, ratio)
+        width, height = rectangle_sides(self.scale, self.ratio, area, ratio)
         zero = torch.zeros_like(width)
         left, top = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
-        return _stack(width, zero, left, zero, height, top)
+        return as_matrices(width, zero, left, zero, height, top)
 
     def matrices(self, drawn: Tensor) -> Tensor:
         """Matrices of what was drawn: the same.
@@ -482,7 +332,7 @@ class RandomHorizontalFlip(BaseEstimator):
         """
         sign = 1 - 2 * drawn.float()
         zero, one = torch.zeros_like(sign), torch.ones_like(sign)
-        return _stack(sign, zero, zero, zero, one, zero)
+        return as_matrices(sign, zero, zero, zero, one, zero)
 
     def apply(
         self, images: Tensor, drawn: Tensor, value_range: tuple[float, float] | None = (0.0, 1.0)
@@ -502,7 +352,7 @@ class RandomHorizontalFlip(BaseEstimator):
         -------
         views : Tensor of shape (B, C, H, W)
         """
-        return torch.where(_per_row(drawn), images.flip(-1), images)
+        return torch.where(per_row(drawn), images.flip(-1), images)
 
 
 class RandomErasing(BaseEstimator):
@@ -567,7 +417,7 @@ class RandomErasing(BaseEstimator):
         _check_pair("scale", self.scale, low=0, high=1)
         _check_pair("ratio", self.ratio, low=0)
         chance, area, ratio, x, y = noise.uniform(5).unbind(1)
-        width, height = _sides(self.scale, self.ratio, area, ratio)
+        width, height = rectangle_sides(self.scale, self.ratio, area, ratio)
         left, top = x * (1 - width), y * (1 - height)
         rectangles = torch.stack([left, top, left + width, top + height], 1)
         return torch.where((chance < self.p)[:, None], rectangles, torch.zeros_like(rectangles))
@@ -590,7 +440,7 @@ class RandomErasing(BaseEstimator):
         -------
         views : Tensor of shape (B, C, H, W)
         """
-        left, top, right, bottom = (_per_row(side) for side in drawn.to(images).unbind(1))
+        left, top, right, bottom = (per_row(side) for side in drawn.to(images).unbind(1))
         _, _, height, width = images.shape
         x = (torch.arange(width, device=images.device, dtype=images.dtype) + 0.5) / width
         y = (torch.arange(height, device=images.device, dtype=images.dtype) + 0.5) / height
@@ -727,7 +577,7 @@ class ColorJitter(BaseEstimator):
             _check(name, limits, low=0)
             if not isinstance(limits, tuple | list):
                 limits = (max(0.0, 1 - limits), 1 + limits)
-            factors.append(_between(limits, drawn))
+            factors.append(between(limits, drawn))
         return torch.stack(factors, 1)
 
     def apply(
@@ -749,7 +599,7 @@ class ColorJitter(BaseEstimator):
         views : Tensor of shape (B, C, H, W)
         """
         low, high = value_range or (0.0, None)
-        brightness, contrast, saturation = (_per_row(f) for f in drawn.to(images).unbind(1))
+        brightness, contrast, saturation = (per_row(f) for f in drawn.to(images).unbind(1))
         images = _blend(images, torch.full_like(images, low), brightness, low, high)
         images = _blend(images, _grey(images).mean((2, 3), keepdim=True), contrast, low, high)
         if images.shape[1] == 3:
@@ -768,94 +618,6 @@ def _grey(images):
     luma = images.new_tensor([0.2989, 0.587, 0.114])  # ITU-R BT.601, as torchvision rounds it
     luma = luma / luma.sum()  # so that the grey of white is white wherever black lies
     return (images * luma[:, None, None]).sum(1, keepdim=True)
-
-
-def _affine_matrices(angle, x, y, zoom, aspect):
-    """Inverse of: zoom, turn clockwise, shift by (x, y); ``aspect`` is width by height."""
-    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    # Coordinates are in half-widths and half-heights, a rotation is in pixels.
-    xy, yx = sine / aspect, -sine * aspect
-    return _stack(cosine, xy, -(cosine * x + xy * y), yx, cosine, -(yx * x + cosine * y))
-
-
-def _sides(scale, ratio, area, elongation):
-    """Width and height of rectangles, as fractions of the image's, from two uniform draws a row."""
-    area = _between(scale, area)
-    low, high = torch.tensor(ratio).log().tolist()
-    ratio = _between((low, high), elongation).exp()
-    return (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-
-
-def _stack(*entries):
-    return torch.stack(entries, 1).unflatten(1, (2, 3))
-
-
-def _compose(first, second):
-    """Matrices of the view of a view: what ``second`` reads is where ``first`` looks."""
-    # Sums of products, not bmm, whose bits may depend on the number of rows.
-    linear = (first[:, :, :2, None] * second[:, None, :, :]).sum(2)
-    shift = torch.cat([torch.zeros_like(first[:, :, :2]), first[:, :, 2:]], 2)
-    return linear + shift
-
-
-def apply_view(images: Tensor, matrices: Tensor) -> Tensor:
-    """Look at images through matrices, with bilinear interpolation.
-
-    Parameters
-    ----------
-    images : Tensor of shape (B, C, H, W)
-        Differentiable: gradients reach them.
-    matrices : Tensor of shape (B, 2, 3)
-        From the coordinates of the view to those of the image, as of `draw_view`. Both run
-        from -1 to 1 between the outer edges of the border pixels, x right and y down.
-
-    Returns
-    -------
-    views : Tensor of shape (B, C, H, W)
-        Places outside the image have the colour of its border.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skinvert.inversion.transforms import apply_view
-    >>> mirror = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    >>> apply_view(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), mirror).tolist()
-    [[[[2.0, 1.0], [4.0, 3.0]]]]
-    """
-    height, width = images.shape[2:]
-    matrices = matrices.to(images)
-    x = (torch.arange(width, device=images.device, dtype=images.dtype) * 2 + 1) / width - 1
-    y = (torch.arange(height, device=images.device, dtype=images.dtype) * 2 + 1) / height - 1
-    of_x, of_y, shift = matrices[:, None, None].unbind(-1)
-    grid = of_x * x[:, None] + of_y * y[:, None, None] + shift
-    return torch.nn.functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-
-
-def _shifted(images, matrices):
-    """`apply_view` for shifts by whole pixels: windows, with nothing to interpolate."""
-    height, width = images.shape[2:]
-    moves = (matrices[:, :, 2].cpu() * torch.tensor([width / 2, height / 2])).round().long()
-    most_x, most_y = moves.abs().amax(0).tolist()
-    margins = (most_x, most_x, most_y, most_y)
-    wide = torch.nn.functional.pad(images, margins, mode="replicate")
-    return torch.stack(
-        [
-            image[:, most_y + y :, most_x + x :][:, :height, :width]
-            for image, (x, y) in zip(wide.unbind(0), moves.tolist(), strict=True)
-        ]
-    )
-
-
-def _per_row(values):
-    return values[:, None, None, None]
-
-
-def _between(limits, uniform):
-    """Uniform draws in [0, 1) moved to the limits (min, max)."""
-    low, high = limits
-    return low + (high - low) * uniform
 
 
 def _check(name, value, low=-inf, high=inf, *, above=False):

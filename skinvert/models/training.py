@@ -13,7 +13,7 @@ from skorch import NeuralNet
 from torch import Tensor
 
 from skinvert.inversion.randomness import RowNoise
-from skinvert.inversion.transforms import random_views
+from skinvert.inversion.views import random_views
 from skinvert.models.fit_tasks import training_task
 from skinvert.models.ranks import Ranks, backward, joined_training, mean_over_ranks, own_ranks
 

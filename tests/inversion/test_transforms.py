@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+from skinvert.inversion.geometry import apply_view
 from skinvert.inversion.randomness import RowNoise
 from skinvert.inversion.transforms import (
     ColorJitter,
@@ -15,12 +16,9 @@ from skinvert.inversion.transforms import (
     RandomErasing,
     RandomHorizontalFlip,
     RandomResizedCrop,
-    apply_view,
-    draw_view,
-    random_views,
     robust_stages,
-    staged_views,
 )
+from skinvert.inversion.views import draw_view, random_views
 
 ALL = [
     RandomAffine(degrees=20, translate=(0.2, 0.1), scale=(0.8, 1.25)),
@@ -274,24 +272,6 @@ def test_a_number_for_a_pair_is_a_type_error():
         RandomResizedCrop(scale=0.6).draw(RowNoise([0]), (3, 8, 8))
 
 
-class TestStages:
-    stages = ([RandomAffine(degrees=20)], [RandomHorizontalFlip(p=1.0), GaussianNoise()])
-
-    def test_a_row_does_not_know_which_stage_its_neighbours_are_in(self):
-        images = torch.rand(3, 1, 9, 9, generator=torch.Generator().manual_seed(0))
-        mixed = staged_views(self.stages, images, RowNoise([1, 2, 3]), torch.tensor([0, 1, 0]))
-        alike = staged_views(self.stages, images, RowNoise([1, 2, 3]), torch.tensor([0, 0, 0]))
-        torch.testing.assert_close(mixed[[0, 2]], alike[[0, 2]], rtol=0, atol=0)
-        assert not torch.allclose(mixed[1], alike[1])
-
-    def test_one_stage_is_a_plain_view(self):
-        images = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
-        stage = torch.zeros(2, dtype=torch.long)
-        staged = staged_views(self.stages[:1], images, RowNoise([1, 2]), stage)
-        plain = random_views(self.stages[0], images, RowNoise([1, 2]))
-        torch.testing.assert_close(staged, plain, rtol=0, atol=0)
-
-
 def test_shifts_alone_move_whole_pixels():
     images = torch.rand(20, 1, 12, 10, generator=torch.Generator().manual_seed(0))
     matrices = draw_view([RandomAffine(translate=(0.2, 0.2))], RowNoise(range(20)), (1, 12, 10))
@@ -301,13 +281,6 @@ def test_shifts_alone_move_whole_pixels():
     for image, part, (dx, dy) in zip(images, inside, shifts.tolist(), strict=True):
         expected = image[:, 4 + dy : 8 + dy, 4 + dx : 6 + dx]
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
-
-
-def test_what_is_not_geometric_is_no_view():
-    with pytest.raises(TypeError, match="GaussianNoise is not geometric"):
-        draw_view([GaussianNoise()], RowNoise([0]), (1, 8, 8))
-    with pytest.raises(ValueError, match="at least one"):
-        draw_view([], RowNoise([0]), (1, 8, 8))
 
 
 def test_erasing_covers_one_rectangle_of_the_drawn_area_as_torchvision():
