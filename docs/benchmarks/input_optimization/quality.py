@@ -6,11 +6,14 @@ rows. Run with ``python docs/benchmarks/input_optimization/quality.py``; needs m
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 from _common import Judge, Stopwatch, accuracy, as_images, plain_net, summary, write
-from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "judging"))
+from _references import MixturePerClass
 
 from skinvert import InputOptimizationGenerator, metrics
 from skinvert.datasets import split_mnist_5k
@@ -35,27 +38,6 @@ ROBUST_RADIUS = 2.0  # ℓ2, for rows of values in [0, 1]; 1 and 2 were tried on
 # Weights and candidates of the sampled variant, chosen from by --tune.
 SAMPLED = ((0.03, 64), (0.01, 64), (0.01, 256), (0.003, 256), (0.001, 256))
 REFINED = {"n_steps": 10, "learning_rate": 0.02}
-
-
-class MixturePerClass:
-    """GaussianMixture(3) on PCA(80) for each class: a generator in two lines of scikit-learn."""
-
-    def fit(self, X, y):
-        self.pca = PCA(80, random_state=0).fit(X)
-        points = self.pca.transform(X).astype(np.float64)
-        self.mixtures = [
-            GaussianMixture(3, reg_covar=1e-3, random_state=0).fit(points[y == c])
-            for c in range(10)
-        ]
-        return self
-
-    def generate(self, y, random_state=0):
-        rows = np.zeros((len(y), self.pca.n_features_in_), dtype=np.float32)
-        for c, mixture in enumerate(self.mixtures):
-            mixture.random_state = random_state
-            if (y == c).any():
-                rows[y == c] = self.pca.inverse_transform(mixture.sample((y == c).sum())[0])
-        return rows.clip(0, 1)
 
 
 def network_maker(X, y):
