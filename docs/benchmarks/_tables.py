@@ -213,7 +213,12 @@ BENCHMARKS = [
         has_quick=True,
     ),
     _benchmark(
-        "reliability", "benchmarks/reliability", "reliability", ["reliability"], 60, has_quick=True
+        "reliability",
+        "benchmarks/reliability",
+        "reliability",
+        ["kills", "fuzz", "leaks", "threads", "files", "copies"],
+        120,
+        has_quick=True,
     ),
     _benchmark("imagine-speed", _IMAGINE, "speed", ["speed"], 5, has_quick=True),
 ]
