@@ -16,13 +16,14 @@ that no other row changes a bit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
 from skinvert.inversion.randomness import RowNoise
-from skinvert.inversion.rollback import Rollback
+from skinvert.inversion.rollback import Block, Rollback
 
 __all__ = ["DivergenceError", "Problem", "Result", "optimize"]
 
@@ -226,8 +227,8 @@ class _Slots:
         self.best = np.full(batch_size, np.inf)
         self.n_stalled = np.zeros(batch_size, dtype=int)
         self.noise = RowNoise([0] * batch_size, device)
-        self.params = self.buffers = None
-        self.rollback = Rollback(batch_size, device)
+        self.params = self.buffers = self.state = None
+        self.rollback = Rollback(batch_size)
         self.optimizer = optimizer
         for slot in range(batch_size):
             self.admit(slot, problem)
@@ -248,31 +249,29 @@ class _Slots:
                 parameter[slot] = value[0]
             for buffer in (buffer for buffers in self.buffers for buffer in buffers):
                 buffer[slot] = 0
-        self.rollback.admit(slot, self._state())
+        self.rollback.admit(slot, self.state)
         self.rows[slot], self.steps[slot] = row, 0
         self.best[slot], self.n_stalled[slot] = np.inf, 0
 
     def _allocate(self, first):
         # Idle slots hold the first row's start: valid numbers that nobody reads.
         n_slots = len(self.active)
-        self.params = tuple(
-            value.detach()
-            .to(self.device)
-            .expand(n_slots, *value.shape[1:])
-            .clone()
-            .requires_grad_()
-            for value in first
-        )
-        each = isinstance(self.optimizer, (list, tuple))
-        self.rules = self.optimizer if each else [self.optimizer] * len(self.params)
-        self.buffers = [
-            [torch.zeros_like(parameter, requires_grad=False) for _ in range(rule.n_buffers)]
-            for parameter, rule in zip(self.params, self.rules, strict=True)
+        values = [
+            value.detach().to(self.device).expand(n_slots, *value.shape[1:]) for value in first
         ]
-
-    def _state(self):
-        """All that moves with a row: parameters, and what their rules remember."""
-        return [*self.params, *(buffer for buffers in self.buffers for buffer in buffers)]
+        each = isinstance(self.optimizer, (list, tuple))
+        self.rules = self.optimizer if each else [self.optimizer] * len(values)
+        counts = [rule.n_buffers for rule in self.rules]
+        remembered = [
+            torch.zeros_like(value)
+            for value, n_buffers in zip(values, counts, strict=True)
+            for _ in range(n_buffers)
+        ]
+        # All that moves with a row: parameters, and what their rules remember.
+        self.state = Block([*values, *remembered])
+        parts = iter(self.state.parts)
+        self.params = tuple(part.requires_grad_() for part in islice(parts, len(values)))
+        self.buffers = [list(islice(parts, n_buffers)) for n_buffers in counts]
 
     def all_given_up(self):
         """Whether no slot is worth another step."""
@@ -288,14 +287,14 @@ class _Slots:
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
         with torch.no_grad():
-            self.rollback.remember(self._state(), total)
+            self.rollback.remember(self.state, total)
             for parameter, gradient, buffers, rule in zip(
                 self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
                     rule.update(parameter, gradient, buffers, steps + 1, self.noise)
             problem.project(self.params)
-            self.rollback.correct(self._state(), len(self.params))
+            self.rollback.correct(self.state, len(self.params))
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
 
     def stalled(self, values, tol, patience):
