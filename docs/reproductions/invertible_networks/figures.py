@@ -239,14 +239,15 @@ def conditioning(curves):
         "float32 round trip, largest error": lambda entry: entry["round_trip_error_float32"],
         f"image moved by a latent {PERTURBATION:g}, RMS": lambda entry: entry["perturbation_gain"],
     }
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.4))
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
     for axis, (title, value) in zip(axes, quantities.items(), strict=True):
         for name, curve in curves.items():
             style = "-" if "mle" in name else "--"
             values = np.minimum([value(entry) for entry in curve], 1e30)
             axis.loglog([entry["epochs"] for entry in curve], values, style, label=name)
         axis.set(title=title, xlabel="epoch")
-    axes[0].legend(fontsize=7)
+    names = axes[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=4)
     save(figure, "conditioning")
 
 
