@@ -286,13 +286,14 @@ class _Slots:
         # Summed, never averaged: a row's gradient must not know how many neighbours it has.
         gradients = torch.autograd.grad(total.sum(), self.params, allow_unused=True)
         self.steps += 1
+        updates = steps + 1
         with torch.no_grad():
             self.rollback.remember(self.state, total)
             for parameter, gradient, buffers, rule in zip(
                 self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
-                    rule.update(parameter, gradient, buffers, steps + 1, self.noise)
+                    rule.update(parameter, gradient, buffers, updates, self.noise)
             problem.project(self.params)
             self.rollback.correct(self.state, len(self.params))
         return {name: value.detach().cpu().numpy() for name, value in values.items()}
