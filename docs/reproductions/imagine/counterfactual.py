@@ -85,7 +85,7 @@ def main():
     )
     if flags.quick:
         flags.seeds = 1
-    found = {}
+    found, shown = {}, None
     for seed in range(flags.seeds):
         load = pictures if flags.data == "photographs" else small_images
         fitted, verify, queries, labels = load(flags, seed)
@@ -104,11 +104,10 @@ def main():
                 )
                 found.setdefault((kind, regions), []).append(figures)
                 print(seed, kind, regions, figures, flush=True)
+                shown = shown or (X, answers.images)  # the first: second class, discriminant
     shape = fitted.canvas_.image_shape_
     save_picture(
-        flags,
-        f"counterfactual_{flags.data}",
-        [part.reshape(-1, *shape) for part in (X, answers.images)],
+        flags, f"counterfactual_{flags.data}", [part.reshape(-1, *shape) for part in shown]
     )
     write(
         flags,
