@@ -40,10 +40,10 @@ TUNE = (575, 675, 705, 875, 605, 615, 25, 225, 425, 625, 825, 985)
 COMMON = {"image_shape": (3, SIDE, SIDE), "normalize": NORMALIZE, "clip": (0.0, 1.0)}
 SETTINGS = COMMON | {
     "objective": Logit(0.75) + CrossEntropy(0.25),
-    "statistics_weight": 0.2,
-    "parameterization": Fourier(decay_power=1.5),
+    "statistics_weight": 0.5,
+    "parameterization": Fourier(decay_power=1.2),
     "transforms": COVERED,
-    "n_steps": 150,  # forward-backward passes an image
+    "n_steps": 200,  # forward-backward passes an image
     "learning_rate": 0.15,
 }
 
