@@ -141,7 +141,8 @@ def write(name, title, header, rows, flags, notes=()):
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.rst").write_text(text)
     record = {"title": title, "header": header, "rows": rows, "notes": list(notes)}
-    record |= {"machine": machine(), "script": Path(sys.argv[0]).name, "flags": vars(flags)}
+    settings = {key: value for key, value in vars(flags).items() if key != "rival"}  # a path
+    record |= {"machine": machine(), "script": Path(sys.argv[0]).name, "flags": settings}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
