@@ -64,6 +64,7 @@ def at_resolution(
     smaller = FrozenClassifier(
         classifier.network, small, outputs=classifier.outputs, normalize=normalize
     ).to(device)
+    smaller.acceleration = classifier.acceleration
     try:
         with torch.no_grad():
             smaller.answer(smaller.network, torch.zeros(1, *small, device=device))

@@ -37,6 +37,18 @@ def test_a_pooled_network_looks_at_averages(normalize):
     torch.testing.assert_close(smaller(resize(images)), by_hand(resize(images)))
 
 
+@pytest.mark.parametrize("acceleration", [None, "bfloat16"])
+def test_few_pixels_are_seen_in_the_same_precision(acceleration):
+    classifier = frozen(pooled=True)
+    classifier.acceleration = acceleration
+    smaller, resize = at_resolution(classifier, SHAPE, 4)
+    images = resize(torch.rand(2, *SHAPE))
+    by_hand = FrozenClassifier(classifier.network, (3, 2, 3))
+    is_single = torch.equal(smaller(images), by_hand(images))
+    assert smaller.acceleration == acceleration
+    assert is_single == (acceleration is None)
+
+
 def test_a_network_of_one_size_sees_the_pixels_enlarged():
     classifier = frozen(pooled=False)
     same, resize = at_resolution(classifier, SHAPE, 2)
