@@ -29,6 +29,7 @@ from skinvert.inversion.optimizers import SGD, AdaMax
 from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import RandomAffine
 from skinvert.inversion.views import as_stages
+from skinvert.models.acceleration import ACCELERATIONS
 from skinvert.models.autoencoder import colour_root, moments, train_autoencoder
 from skinvert.models.coupled_networks import CoupledGenerator, DenseGenerator, table_latents
 from skinvert.models.decoders import ScaledDecoder
@@ -136,9 +137,10 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         Rows at work together, always padded to this size.
     device : str, default="auto"
         "auto" is cuda, then mps, then cpu.
-    acceleration : {"auto", "bfloat16"} or None, default="auto"
-        Precision in which the classifier answers; all else stays float32. "auto" is float32 on
-        CPUs; on a GPU `fit` tries both, and takes bfloat16 where that is faster and says the same.
+    acceleration : {"auto", "bfloat16", "compile", "bfloat16+compile"} or None, default="auto"
+        How the classifier answers; all else stays float32. "auto" is float32 on CPUs; on a GPU
+        `fit` tries both, and takes bfloat16 where that is faster and says the same. "compile" adds
+        torch.compile, as CUDA graphs on a GPU: for long runs, as that takes up to minutes.
     random_state : int, RandomState instance or None, default=None
         Seeds training and generation. With an int every `generate` gives the same images.
     verbose : int, default=0
@@ -156,7 +158,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
     image_shape_ : tuple (C, H, W) or None
     value_range_ : tuple (low, high) or None
     device_ : torch.device
-    acceleration_ : {"bfloat16"} or None
+    acceleration_ : {"bfloat16", "compile", "bfloat16+compile"} or None
     history_ : dict of str to ndarray of shape (n_epochs,)
         ``train_loss`` of the classifier and ``autoencoder_loss``, where they were trained.
     n_features_in_ : int
@@ -211,7 +213,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "acceleration": [StrOptions({"auto", "bfloat16"}), None],
+        "acceleration": [StrOptions(ACCELERATIONS), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -243,7 +245,7 @@ class CoupledDreamer(GeneratorMixin, BaseEstimator):
         checkpoint: str | Path | None = None,
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
-        acceleration: Literal["auto", "bfloat16"] | None = "auto",
+        acceleration: str | None = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:

@@ -36,6 +36,7 @@ from skinvert.inversion.targeted import TargetedObjective
 from skinvert.inversion.transforms import RandomAffine
 from skinvert.inversion.views import as_stages
 from skinvert.layout import columns_of
+from skinvert.models.acceleration import ACCELERATIONS
 from skinvert.models.training import resolve_device
 
 __all__ = ["InputOptimizationGenerator"]
@@ -135,9 +136,10 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         Rows at work together, always padded to this size: other sizes give other bits.
     device : str, default="auto"
         "auto" is cuda, then mps, then cpu.
-    acceleration : {"auto", "bfloat16"} or None, default="auto"
-        Precision in which the classifier answers; all else stays float32. "auto" is float32 on
-        CPUs; on a GPU `fit` tries both, and takes bfloat16 where that is faster and says the same.
+    acceleration : {"auto", "bfloat16", "compile", "bfloat16+compile"} or None, default="auto"
+        How the classifier answers; all else stays float32. "auto" is float32 on CPUs; on a GPU
+        `fit` tries both, and takes bfloat16 where that is faster and says the same. "compile" adds
+        torch.compile, as CUDA graphs on a GPU: for long runs, as that takes up to minutes.
     random_state : int, RandomState instance or None, default=None
         Seeds training and generation. With an int every `generate` gives the same images.
     verbose : int, default=0
@@ -162,7 +164,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
     image_shape_ : tuple (C, H, W) or None
     value_range_ : tuple (low, high) or None
     device_ : torch.device
-    acceleration_ : {"bfloat16"} or None
+    acceleration_ : {"bfloat16", "compile", "bfloat16+compile"} or None
     history_ : dict of str to ndarray
         ``train_loss`` per epoch, where a network was trained. The objective's terms per step are
         in the ``info`` of ``generate(..., return_info=True)``.
@@ -222,7 +224,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         "checkpoint": "no_validation",
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "acceleration": [StrOptions({"auto", "bfloat16"}), None],
+        "acceleration": [StrOptions(ACCELERATIONS), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -256,7 +258,7 @@ class InputOptimizationGenerator(GeneratorMixin, BaseEstimator):
         checkpoint: str | Path | None = None,
         batch_size: int | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
-        acceleration: Literal["auto", "bfloat16"] | None = "auto",
+        acceleration: str | None = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:

@@ -1,7 +1,8 @@
-"""bfloat16: near the same answers, chosen where it is faster and agrees, and nowhere else."""
+"""bfloat16 and compiling: near the same answers, taken where they pay and agree, else let alone."""
 
 import itertools
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -119,6 +120,61 @@ def test_auto_is_single_precision_on_a_cpu(classifier):
     assert acceleration.pick_acceleration(classifier, None) is None
 
 
+@pytest.fixture
+def compiler(monkeypatch):
+    """The front of torch.compile with an eager backend: what it compiled, in a list."""
+    given, compiled = torch.compile, []
+
+    def eager(network, **settings):
+        compiled.append(network)
+        return given(network, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", eager)
+    return compiled
+
+
+@pytest.mark.parametrize("rest", ["", "bfloat16+"])
+def test_compiled_answers_are_the_same(classifier, images, compiler, rest):
+    def answer():
+        logits = classifier(images)
+        return logits, torch.autograd.grad(logits.logsumexp(1).sum(), images)[0]
+
+    classifier.acceleration = rest.rstrip("+") or None
+    plain = answer()
+    assert acceleration.pick_acceleration(classifier, f"{rest}compile") == f"{rest}compile"
+    classifier.acceleration = f"{rest}compile"
+    for one, other in zip(plain, answer(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert len(compiler) == 1
+
+
+def test_compiled_again_after_a_copy_and_a_move(classifier, images, compiler):
+    classifier.acceleration = "compile"
+    logits = classifier(images)
+    for other in (pickle.loads(pickle.dumps(classifier)), classifier.to("cpu")):
+        torch.testing.assert_close(other(images), logits)
+    assert len(compiler) == 3
+
+
+def test_what_no_compiler_takes_runs_as_it_is(classifier, images, monkeypatch):
+    logits = classifier(images)
+
+    def refuse(network, **settings):
+        raise ImportError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with pytest.warns(RuntimeWarning, match="no compiler here.*'bfloat16' is taken"):
+        assert acceleration.pick_acceleration(classifier, "bfloat16+compile") == "bfloat16"
+    assert classifier.acceleration is None
+    assert torch.equal(classifier(images), logits)
+
+
+def test_what_is_compiled_wrongly_is_not_taken(classifier, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda network, **_: lambda images: -network(images))
+    with pytest.warns(RuntimeWarning, match="answers otherwise"):
+        assert acceleration.pick_acceleration(classifier, "compile") is None
+
+
 GENERATORS = {
     "input optimisation": (InputOptimizationGenerator, {"init": "mean", "n_steps": 5}),
     "coupled": (CoupledDreamer, {"n_epochs": 1, "n_steps": 5}),
@@ -141,6 +197,20 @@ def test_every_method_runs_in_it_and_keeps_it(name):
     fitted = method(**settings, acceleration="bfloat16", random_state=0).fit(images, y[:100])
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.generate([0, 1]), found["bfloat16"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("name", ["input optimisation", "coupled"])
+def test_a_method_runs_compiled(name):
+    method, settings = GENERATORS[name]
+    X, y = load_digits(return_X_y=True)
+    images, found = (X[:100] / 16).astype(np.float32).reshape(-1, 8, 8), {}
+    for asked in ("compile", None):
+        generator = method(**settings, acceleration=asked, random_state=0).fit(images, y[:100])
+        assert generator.acceleration_ == asked
+        found[asked] = generator.generate([0, 1])
+    np.testing.assert_allclose(found["compile"], found[None], atol=1e-3)
 
 
 def test_other_names_are_refused():
