@@ -179,7 +179,7 @@ BENCHMARKS = [
         has_quick=True,
     ),
     _benchmark("imagine-synthesis", _IMAGINE, "synthesis", ["synthesis"], 60, has_quick=True),
-    _benchmark("imagine-position", _IMAGINE, "position", ["position"], 60, has_quick=True),
+    _benchmark("imagine-position", _IMAGINE, "position", ["position"], 15, has_quick=True),
     _benchmark(
         "rivals-mnist",
         _PEERS,
