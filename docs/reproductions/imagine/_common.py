@@ -16,9 +16,19 @@ from _report import write as write_report
 
 from skinvert import ImagineSynthesizer
 from skinvert.datasets import load_reference_images
+from skinvert.inversion.transforms import RandomAffine
 from skinvert.models.frozen import FrozenClassifier
 
-__all__ = ["PHOTOGRAPHS", "Stopwatch", "Verifier", "arguments", "photographs", "summary", "write"]
+__all__ = [
+    "PHOTOGRAPHS",
+    "VIEWS",
+    "Stopwatch",
+    "Verifier",
+    "arguments",
+    "photographs",
+    "summary",
+    "write",
+]
 
 RESULTS = Path(os.environ.get("IMAGINE_RESULTS", Path(__file__).parent / "results"))
 PHOTOGRAPHS = {
@@ -26,6 +36,9 @@ PHOTOGRAPHS = {
     "scenes": ("china", "astronaut", "retina", "moon", "hubble_deep_field"),
     "textures": ("brick", "grass", "gravel", "cell", "immunohistochemistry"),
 }
+
+# Small ones: without any, only the inverted network sees the class.
+VIEWS = [RandomAffine(degrees=8, translate=(0.05, 0.05), scale=(0.9, 1.1))]
 
 
 def arguments(description, **more):

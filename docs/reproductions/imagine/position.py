@@ -14,6 +14,7 @@ import torch
 from _common import (
     PHOTOGRAPHS,
     SIDE,
+    VIEWS,
     Verifier,
     arguments,
     photographs,
@@ -23,10 +24,8 @@ from _common import (
 )
 
 from skinvert.inversion.attribution import gaussian_blob, grad_cam
-from skinvert.inversion.transforms import RandomAffine
 
 QUADRANTS = [(row, column) for row in (0, 1) for column in (0, 1)]
-VIEWS = [RandomAffine(degrees=8, translate=(0.05, 0.05), scale=(0.9, 1.1))]
 
 
 def blob(quadrant):
