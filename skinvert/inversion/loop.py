@@ -261,6 +261,7 @@ class _Slots:
         ]
         each = isinstance(self.optimizer, (list, tuple))
         self.rules = self.optimizer if each else [self.optimizer] * len(values)
+        self.distinct = {id(rule): rule for rule in self.rules}
         counts = [rule.n_buffers for rule in self.rules]
         remembered = [
             torch.zeros_like(value)
@@ -289,11 +290,12 @@ class _Slots:
         updates = steps + 1
         with torch.no_grad():
             self.rollback.remember(self.state, total)
+            factors = {key: rule.factors(updates) for key, rule in self.distinct.items()}
             for parameter, gradient, buffers, rule in zip(
                 self.params, gradients, self.buffers, self.rules, strict=True
             ):
                 if gradient is not None:
-                    rule.update(parameter, gradient, buffers, updates, self.noise)
+                    rule.update(parameter, gradient, buffers, factors[id(rule)], self.noise)
             problem.project(self.params)
             self.rollback.correct(self.state, len(self.params))
         return {name: value.detach().cpu().numpy() for name, value in values.items()}

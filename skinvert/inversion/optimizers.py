@@ -1,6 +1,7 @@
 """Update rules whose state belongs to rows, so that a slot can start afresh beside old neighbours.
 
-From a common start each rule equals its namesake in `torch.optim`.
+From a common start each rule equals its namesake in `torch.optim`. What depends on the rows' steps
+alone, learning rates and bias corrections, is computed once for all parameters: ``factors(steps)``.
 """
 
 from dataclasses import dataclass
@@ -53,8 +54,8 @@ def _rates(learning_rate, steps):
     return torch.full(steps.shape, learning_rate, dtype=torch.float64, device=steps.device)
 
 
-def _descend(parameter, gradient, learning_rate, steps):
-    parameter.sub_(_column(_rates(learning_rate, steps), gradient).to(gradient.dtype) * gradient)
+def _descend(parameter, gradient, rates):
+    parameter.sub_(_column(rates, gradient).to(gradient.dtype) * gradient)
 
 
 @dataclass
@@ -74,9 +75,8 @@ class SGD:
     --------
     >>> import torch
     >>> from skinvert.inversion.optimizers import SGD
-    >>> parameter = torch.ones(2, 3)
-    >>> SGD(learning_rate=0.5).update(
-    ...     parameter, torch.ones(2, 3), [], steps=torch.ones(2), noise=None)
+    >>> rule, parameter = SGD(learning_rate=0.5), torch.ones(2, 3)
+    >>> rule.update(parameter, torch.ones(2, 3), [], rule.factors(torch.ones(2)), noise=None)
     >>> parameter[0].tolist()
     [0.5, 0.5, 0.5]
     """
@@ -90,7 +90,21 @@ class SGD:
         """Tensors that are remembered of a parameter: its velocity, where there is momentum."""
         return 1 if self.momentum else 0
 
-    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
+    def factors(self, steps: Any) -> Any:
+        """What a step weighs, as `update` takes it.
+
+        Parameters
+        ----------
+        steps : Tensor of shape (n_rows,)
+            Each row's updates, this one included.
+
+        Returns
+        -------
+        rates : Tensor of shape (n_rows,)
+        """
+        return _rates(self.learning_rate, steps)
+
+    def update(self, parameter: Any, gradient: Any, buffers: Any, factors: Any, noise: Any) -> None:
         """Move a parameter against its gradient, in place.
 
         Parameters
@@ -101,8 +115,8 @@ class SGD:
             Of the rows' objectives by the parameter.
         buffers : list of Tensor of shape (n_rows, ...)
             The velocity, if there is momentum; zero at a row's start, changed in place.
-        steps : Tensor of shape (n_rows,)
-            Each row's updates, this one included.
+        factors : Tensor of shape (n_rows,), or tuple of them
+            Of `factors`.
         noise : RowNoise or None
             Not used.
         """
@@ -110,7 +124,7 @@ class SGD:
             (velocity,) = buffers
             velocity.mul_(self.momentum).add_(gradient)
             gradient = gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
-        _descend(parameter, gradient, self.learning_rate, steps)
+        _descend(parameter, gradient, factors)
 
 
 @dataclass
@@ -131,8 +145,9 @@ class Adam:
     >>> import torch
     >>> from skinvert.inversion.optimizers import Adam
     >>> parameter, buffers = torch.ones(2, 3), [torch.zeros(2, 3), torch.zeros(2, 3)]
-    >>> Adam(0.1).update(
-    ...     parameter, torch.full((2, 3), 7.0), buffers, steps=torch.ones(2), noise=None)
+    >>> rule = Adam(0.1)
+    >>> rule.update(
+    ...     parameter, torch.full((2, 3), 7.0), buffers, rule.factors(torch.ones(2)), noise=None)
     >>> round(float(parameter[0, 0]), 4)  # whatever the gradient's size
     0.9
     """
@@ -142,7 +157,25 @@ class Adam:
     eps: float = 1e-8
     n_buffers = 2
 
-    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
+    def factors(self, steps: Any) -> Any:
+        """What a step weighs, as `update` takes it.
+
+        Parameters
+        ----------
+        steps : Tensor of shape (n_rows,)
+            Each row's updates, this one included.
+
+        Returns
+        -------
+        rates, roots : tuple of Tensor of shape (n_rows,)
+            The rate over the mean's bias correction, and the root of the square's.
+        """
+        # In float64: 0.999 to the power of a step loses digits in 32.
+        beta1, beta2 = self.betas
+        rates, steps = _rates(self.learning_rate, steps), steps.double()
+        return rates / (1 - beta1**steps), (1 - beta2**steps).sqrt()
+
+    def update(self, parameter: Any, gradient: Any, buffers: Any, factors: Any, noise: Any) -> None:
         """Move a parameter against its gradient, in place.
 
         Parameters
@@ -153,19 +186,16 @@ class Adam:
             Of the rows' objectives by the parameter.
         buffers : list of Tensor of shape (n_rows, ...)
             Running means of the gradient and its square; zero at a row's start, changed in place.
-        steps : Tensor of shape (n_rows,)
-            Each row's updates, this one included.
+        factors : Tensor of shape (n_rows,), or tuple of them
+            Of `factors`.
         noise : RowNoise or None
             Not used.
         """
         mean, square = buffers
+        rate, root = factors
         beta1, beta2 = self.betas
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # The corrections are taken in float64: 0.999 to the power of a step loses digits in 32.
-        rates, steps = _rates(self.learning_rate, steps), steps.double()
-        rate = rates / (1 - beta1**steps)
-        root = (1 - beta2**steps).sqrt()
         spread = square.sqrt().div_(_column(root, square).to(square.dtype)).add_(self.eps)
         parameter.sub_((mean / spread).mul_(_column(rate, mean).to(mean.dtype)))
 
@@ -185,8 +215,9 @@ class AdaMax:
     >>> import torch
     >>> from skinvert.inversion.optimizers import AdaMax
     >>> parameter, buffers = torch.ones(2, 3), [torch.zeros(2, 3), torch.zeros(2, 3)]
-    >>> AdaMax(0.1).update(
-    ...     parameter, torch.full((2, 3), 7.0), buffers, steps=torch.ones(2), noise=None)
+    >>> rule = AdaMax(0.1)
+    >>> rule.update(
+    ...     parameter, torch.full((2, 3), 7.0), buffers, rule.factors(torch.ones(2)), noise=None)
     >>> round(float(parameter[0, 0]), 4)  # whatever the gradient's size
     0.9
     """
@@ -196,14 +227,17 @@ class AdaMax:
     eps: float = 1e-8
     n_buffers = 2
 
-    def update(self, parameter, gradient, buffers, steps, noise):
-        """Move a parameter in place; `steps` counts each row's updates, this one included."""
+    def factors(self, steps):
+        """The rate of each row (n_rows,) over its bias correction; `steps` counts from 1."""
+        return _rates(self.learning_rate, steps) / (1 - self.betas[0] ** steps.double())
+
+    def update(self, parameter, gradient, buffers, factors, noise):
+        """Move a parameter in place."""
         mean, largest = buffers
         beta1, beta2 = self.betas
         mean.lerp_(gradient, 1 - beta1)
         torch.maximum(largest.mul_(beta2), gradient.abs().add_(self.eps), out=largest)
-        rate = _rates(self.learning_rate, steps) / (1 - beta1 ** steps.double())
-        parameter.sub_((mean / largest).mul_(_column(rate, mean).to(mean.dtype)))
+        parameter.sub_((mean / largest).mul_(_column(factors, mean).to(mean.dtype)))
 
 
 @dataclass
@@ -225,8 +259,9 @@ class Langevin:
     >>> import torch
     >>> from skinvert.inversion.optimizers import Langevin
     >>> from skinvert.inversion.randomness import RowNoise
-    >>> parameter = torch.zeros(1, 10_000)
-    >>> Langevin(0.5).update(parameter, torch.ones(1, 10_000), [], torch.ones(1), RowNoise([0]))
+    >>> rule, parameter = Langevin(0.5), torch.zeros(1, 10_000)
+    >>> factors = rule.factors(torch.ones(1))
+    >>> rule.update(parameter, torch.ones(1, 10_000), [], factors, RowNoise([0]))
     >>> round(float(parameter.mean()), 1), round(float(parameter.std()), 1)
     (-0.5, 1.0)
     """
@@ -235,7 +270,21 @@ class Langevin:
     noise_scale: float = 1.0
     n_buffers = 0
 
-    def update(self, parameter: Any, gradient: Any, buffers: Any, steps: Any, noise: Any) -> None:
+    def factors(self, steps: Any) -> Any:
+        """What a step weighs, as `update` takes it.
+
+        Parameters
+        ----------
+        steps : Tensor of shape (n_rows,)
+            Each row's updates, this one included.
+
+        Returns
+        -------
+        rates : Tensor of shape (n_rows,)
+        """
+        return _rates(self.learning_rate, steps)
+
+    def update(self, parameter: Any, gradient: Any, buffers: Any, factors: Any, noise: Any) -> None:
         """Move a parameter against its gradient, in place.
 
         Parameters
@@ -246,12 +295,12 @@ class Langevin:
             Of the rows' objectives by the parameter.
         buffers : list of Tensor of shape (n_rows, ...)
             Not used: nothing is remembered.
-        steps : Tensor of shape (n_rows,)
-            Each row's updates; the rate is the same at all of them.
+        factors : Tensor of shape (n_rows,)
+            Of `factors`.
         noise : RowNoise with n_rows slots
             Where each row draws its own.
         """
-        _descend(parameter, gradient, self.learning_rate, steps)
+        _descend(parameter, gradient, factors)
         if self.noise_scale:
             spread = self.noise_scale * (2 * self.learning_rate) ** 0.5
             parameter.add_(noise.normal(*parameter.shape[1:]), alpha=spread)
@@ -274,7 +323,8 @@ class Intermittent:
     >>> import torch
     >>> from skinvert.inversion.optimizers import SGD, Intermittent
     >>> late, parameter = Intermittent(SGD(1.0), first=2, interval=3), torch.zeros(4, 1)
-    >>> late.update(parameter, torch.ones(4, 1), [], torch.tensor([1, 3, 5, 6]), None)
+    >>> factors = late.factors(torch.tensor([1, 3, 5, 6]))
+    >>> late.update(parameter, torch.ones(4, 1), [], factors, None)
     >>> parameter.flatten().tolist()
     [0.0, -1.0, 0.0, -1.0]
     """
@@ -291,11 +341,15 @@ class Intermittent:
         """Whether each row, after so many steps (n_rows,), is updated by the next one."""
         return (steps >= self.first) & ((steps - self.first) % self.interval == 0)
 
-    def update(self, parameter, gradient, buffers, steps, noise):
-        """Move the due rows of a parameter, in place; `steps` counts all of a row's steps."""
-        due = self.is_due(steps - 1)
-        before = [value.clone() for value in (parameter, *buffers)]
+    def factors(self, steps):
+        """Which rows are due, and the rule's own factors; `steps` counts all of a row's steps."""
         updates = (steps - 1 - self.first).clamp_min(0) // self.interval + 1
-        self.rule.update(parameter, gradient, buffers, updates, noise)
+        return self.is_due(steps - 1), self.rule.factors(updates)
+
+    def update(self, parameter, gradient, buffers, factors, noise):
+        """Move the due rows of a parameter, in place."""
+        due, factors = factors
+        before = [value.clone() for value in (parameter, *buffers)]
+        self.rule.update(parameter, gradient, buffers, factors, noise)
         for value, kept in zip((parameter, *buffers), before, strict=True):
             value.copy_(torch.where(_column(due, value), value, kept))

@@ -391,5 +391,5 @@ def test_a_cooling_rate_is_torchs_linear_schedule():
         reference.step()
         reference.zero_grad()
         schedule.step()
-        rule.update(ours, 2 * ours, [], torch.full((2,), step + 1), None)
+        rule.update(ours, 2 * ours, [], rule.factors(torch.full((2,), step + 1)), None)
     torch.testing.assert_close(ours, parameter.detach().expand(2, 3))

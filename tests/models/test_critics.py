@@ -132,9 +132,9 @@ def test_an_intermittent_rule_is_its_rule_at_the_due_steps():
     plain, held = torch.zeros(1, 4), torch.zeros(1, 4)
     buffers, kept = [torch.zeros(1, 4), torch.zeros(1, 4)], [torch.zeros(1, 4), torch.zeros(1, 4)]
     for update, step in enumerate((3, 6, 9), start=1):
-        rule.update(plain, gradients[step - 1], buffers, torch.tensor([update]), None)
+        rule.update(plain, gradients[step - 1], buffers, rule.factors(torch.tensor([update])), None)
     for step in range(1, 10):
-        late.update(held, gradients[step - 1], kept, torch.tensor([step]), None)
+        late.update(held, gradients[step - 1], kept, late.factors(torch.tensor([step])), None)
     assert torch.equal(plain, held)
     assert late.is_due(torch.arange(9)).tolist() == [s in (2, 5, 8) for s in range(9)]
 
