@@ -52,3 +52,11 @@ def test_changes_are_seen_within_the_tolerance_and_beyond(entry):
     assert entry.changes(before, before) == []
     moved = [(row, column) for row, column, _, _ in entry.changes(before, now)]
     assert moved == [("a", "s"), ("c", "judge"), ("c", "s"), ("b", "")]
+
+
+def test_rows_that_share_a_first_cell_are_told_apart(entry):
+    header = ["data", "method", "judge"]
+    before = {"header": header, "rows": [["mnist", "a", "0.9"], ["mnist", "b", "0.5"]]}
+    now = {"header": header, "rows": [["mnist", "b", "0.7"], ["mnist", "a", "0.9"]]}
+    assert entry.changes(before, before) == []
+    assert entry.changes(before, now) == [("mnist, b", "judge", "0.5", "0.7")]

@@ -42,22 +42,40 @@ def committed(path):
     return json.loads(shown.stdout) if shown.returncode == 0 else None
 
 
+def n_names(rows):
+    """How many leading cells it takes to tell all rows apart."""
+    n_columns = min((len(row) for row in rows), default=1)
+    for n in range(1, n_columns):
+        if len({tuple(map(str, row[:n])) for row in rows}) == len(rows):
+            return n
+    return n_columns
+
+
 def changes(before, now):
     """Cells whose first number moved by more than the tolerance, as (row, column, old, new).
 
-    Rows are found by their first cell; what only one of the two records has is a change too.
+    Rows are found by as many of their first cells as tell them apart; what only one of the two
+    records has is a change too.
     """
-    old = {str(row[0]): dict(zip(before["header"], row, strict=False)) for row in before["rows"]}
-    found = []
-    for row in now["rows"]:
-        known = old.pop(str(row[0]), {})
-        for column, cell in zip(now["header"][1:], row[1:], strict=False):
+    n = max(n_names(before["rows"]), n_names(now["rows"]))
+
+    def cells(record):
+        columns = record["header"][n:]
+        return {
+            ", ".join(map(str, row[:n])): dict(zip(columns, row[n:], strict=False))
+            for row in record["rows"]
+        }
+
+    old, found = cells(before), []
+    for name, row in cells(now).items():
+        known = old.pop(name, {})
+        for column, cell in row.items():
             was, now_is = numbers(known.get(column, "")), numbers(cell)
             if not now_is and not was:
                 continue
             moved = not was or not now_is or abs(now_is[0] - was[0]) > TOLERANCE * abs(was[0])
             if moved:
-                found.append((row[0], column, known.get(column, "new"), cell))
+                found.append((name, column, known.get(column, "new"), cell))
     return found + [(name, "", "gone", "") for name in old]
 
 
