@@ -113,13 +113,19 @@ def main(flags):
     table(found, floor, is_full, flags.seeds)
 
 
+def figure(values):
+    return summary(values, 2) if len(values) > 1 else f"{values[0]:.2f}"
+
+
 def table(found, floor, is_full, n_seeds):
     names = list(next(iter(found.values()))[0])
     rows = [
-        [label, *[summary([told[name] for told in runs], 2) for name in names]]
+        [label, *[figure([told[name] for told in runs]) for name in names]]
         for label, runs in found.items()
     ]
-    rows.append(["photographs", *[f"{floor[name]:.2f}" if name in floor else "" for name in names]])
+    rows.append(
+        ["photographs", *[figure([floor[name]]) if name in floor else "" for name in names]]
+    )
     if not is_full:
         for row in rows:
             print(*row)
@@ -132,7 +138,7 @@ def table(found, floor, is_full, n_seeds):
         rows,
         notes=[
             f"100 classes, {SETTINGS['n_steps']} forward-backward passes an image; "
-            f"seeds 0 to {n_seeds - 1}, rivals one run.",
+            f"Seeds: {n_seeds}; rivals ran once.",
             "statistics: eq. 3's distance of each image under the verifier, in standard units; "
             "colours: share of values in other bins than those of the photographs, which between "
             "halves of these is that of their row; slope: of the power spectrum; s: seconds an "
