@@ -6,6 +6,9 @@ A question about a classifier's answer, answered by a picture: what would have t
 for the other class? :meth:`skinvert.imagine.ImagineSynthesizer.counterfactual` finds the region
 that tells the two classes apart and makes it anew, after a reference of the other class. Nothing
 else changes.
+
+At full size, sixty digits or clothes with a verifier:
+``python docs/reproductions/imagine/counterfactual.py --data fashion``.
 """
 
 # %%

@@ -5,6 +5,9 @@ DeepInversion: images from a network's memory of its data
 Batch normalisations remember the mean and the variance that the training data had at every layer.
 :class:`skinvert.DeepInversion` looks for images that have them, too, and that are of the class
 that is asked for. It never sees an image.
+
+At full size, a hundred classes of ImageNet at 224 pixels:
+``python docs/reproductions/imagine/deep_inversion_imagenet.py``.
 """
 
 # %%

@@ -4,6 +4,8 @@ IMAGINE: where the object shall stand
 
 Channel statistics say what is in a picture, not where. The place is free, and can be asked for: the
 classifier's attribution map (Grad-CAM) is part of the objective, and is matched to a map of ours.
+
+At full size, ten photographs at 224 pixels: ``python docs/reproductions/imagine/position.py``.
 """
 
 # %%

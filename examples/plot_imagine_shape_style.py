@@ -5,6 +5,9 @@ IMAGINE: the shape of one picture, the style of another
 Shallow layers of a classifier know colours and textures, deep ones know objects. Statistics of the
 two can be taken from two pictures: with ``shape=`` the deepest layer follows another picture, with
 ``style=`` the shallow layers do, and the synthesis starts from the picture itself.
+
+At full size, photographs at 224 pixels: fit the synthesizer of
+``docs/reproductions/imagine/synthesis.py``, and ask it to vary them with ``shape=`` or ``style=``.
 """
 
 # %%

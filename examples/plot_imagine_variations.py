@@ -5,6 +5,8 @@ IMAGINE: variations of one picture
 :class:`skinvert.imagine.ImagineSynthesizer` makes a picture anew from noise: the classifier must
 say the reference's class, the channel statistics of its layers must be those of the reference, and
 a small critic, trained on the way, must take the picture's patches for the reference's.
+
+At full size, photographs at 224 pixels: ``python docs/reproductions/imagine/synthesis.py``.
 """
 
 # %%
