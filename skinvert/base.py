@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skinvert.inversion.randomness import row_seeds
 from skinvert.inversion.targets import Target
@@ -26,6 +26,7 @@ from skinvert.layout import (
     columns_of,
     flatten_images,
     resolve_image_shape,
+    validate_rows,
 )
 from skinvert.metrics.fidelity import classification_accuracy_score
 from skinvert.models.acceleration import pick_acceleration
@@ -182,7 +183,7 @@ class GeneratorMixin(CallbackSupportMixin):
     def _check_fit_data(self, X, y):
         """Rows (n, n_features) as float32 and labels; learns the layout."""
         rows, trailing_shape = flatten_images(X)
-        rows, y = validate_data(self, rows, y, dtype=np.float32, order="C")
+        rows, y = validate_rows(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         self.image_shape_ = resolve_image_shape(
             self.image_shape, trailing_shape, self.n_features_in_
@@ -365,7 +366,7 @@ class GeneratorMixin(CallbackSupportMixin):
             In [0, 1]; higher is better.
         """
         check_is_fitted(self)
-        rows, y = validate_data(self, flatten_images(X)[0], y, dtype=np.float32, reset=False)
+        rows, y = validate_rows(self, X, y, dtype=np.float32, reset=False)
         root = self._root_seed(self.random_state)
         generated = self.generate(y, random_state=root).reshape(len(rows), -1)
         return classification_accuracy_score(generated, y, rows, y, random_state=root)

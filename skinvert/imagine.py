@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
 from skinvert.counterfactual import (
@@ -50,7 +50,7 @@ from skinvert.inversion.regularizers import image_terms
 from skinvert.inversion.synthesis import GuidedSynthesis, Guides, Schedule, steps_of_both
 from skinvert.inversion.targets import Target
 from skinvert.inversion.views import as_stages
-from skinvert.layout import columns_of, flatten_images, resolve_image_shape
+from skinvert.layout import columns_of, flatten_images, resolve_image_shape, validate_rows
 from skinvert.models.answers import features_of, probabilities_of
 from skinvert.models.critics import PatchCritic
 from skinvert.models.training import resolve_device
@@ -316,7 +316,7 @@ class ImagineSynthesizer(GeneratorMixin, BaseEstimator):
         if y is not None or not is_trained:
             return self._check_fit_data(X, y)
         rows, trailing_shape = flatten_images(X)
-        rows = validate_data(self, rows, dtype=np.float32, order="C")
+        rows = validate_rows(self, rows, dtype=np.float32, order="C")
         self.image_shape_ = resolve_image_shape(
             self.image_shape, trailing_shape, self.n_features_in_
         )

@@ -25,7 +25,7 @@ from sklearn.base import (
 )
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from skinvert.base import GeneratorMixin, whole_or_nothing
@@ -52,7 +52,7 @@ from skinvert.flows.use import (
     spread_over_cells,
 )
 from skinvert.inversion.loop import Result
-from skinvert.layout import flatten_images, restore_layout
+from skinvert.layout import restore_layout, validate_rows
 from skinvert.models.training import local_seed, pinned_threads, resolve_device
 
 __all__ = ["InvertibleFlowClassifier"]
@@ -438,7 +438,7 @@ class InvertibleFlowClassifier(
 
     def _standard_rows(self, X):
         check_is_fitted(self)
-        rows = validate_data(self, flatten_images(X)[0], dtype=np.float64, reset=False)
+        rows = validate_rows(self, X, dtype=np.float64, reset=False)
         return torch.from_numpy(np.array(rows)).to(self._device_of_use())
 
     def _log_joint(self, X, with_log_det=True):

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skinvert.export import DecoderModule, write_onnx
-from skinvert.layout import flatten_images, restore_layout
+from skinvert.layout import restore_layout, validate_rows
 from skinvert.models.latent_samplers import check_ratios
 from skinvert.models.trials import in_batches
 
@@ -41,7 +41,7 @@ class LatentImagesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z : ndarray of shape (n, n_latents), float32
         """
         check_is_fitted(self)
-        rows = validate_data(self, flatten_images(X)[0], dtype=np.float32, order="C", reset=False)
+        rows = validate_rows(self, X, dtype=np.float32, order="C", reset=False)
 
         def answer(images):
             return (self.encoder_(images),)

@@ -1,10 +1,12 @@
 """Rows and images, labels and columns: the two translations at the border of the library."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.validation import validate_data
 
 __all__ = [
     "check_class_weights",
@@ -12,6 +14,7 @@ __all__ = [
     "flatten_images",
     "resolve_image_shape",
     "restore_layout",
+    "validate_rows",
 ]
 
 _CHANNEL_COUNTS = (1, 3, 4)
@@ -56,6 +59,46 @@ def flatten_images(X):
     X = np.asarray(X)
     _refuse_channels_last(X.shape)
     return X.reshape(len(X), -1), X.shape[1:]
+
+
+def validate_rows(estimator, X, y="no_validation", **checks):
+    """Let scikit-learn validate rows or images, and labels; say of X what it says of no argument.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learns ``n_features_in_`` and ``feature_names_in_``, or is held to them (``reset=False``).
+    X : array-like of shape (n, n_features), (n, H, W) or (n, C, H, W)
+    y : array-like of shape (n,), None or "no_validation"
+    **checks
+        Of `sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    rows : ndarray of shape (n, n_features)
+        With `y`, the pair of rows and labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad data; the message names X or y.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVC
+    >>> from skinvert.layout import validate_rows
+    >>> validate_rows(SVC(), [["one", "two"]], dtype=float)
+    Traceback (most recent call last):
+        ...
+    ValueError: X cannot be read as rows of numbers: could not convert string to float: 'one'
+    """
+    try:
+        return validate_data(estimator, flatten_images(X)[0], y, **checks)
+    except (TypeError, ValueError) as error:
+        if re.search(r"\b(X|y|samples)\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X cannot be read as rows of numbers: {error}") from error
 
 
 def _nested_depth(X):

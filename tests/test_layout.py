@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
 from skinvert.layout import (
     check_class_weights,
@@ -17,6 +18,7 @@ from skinvert.layout import (
     flatten_images,
     resolve_image_shape,
     restore_layout,
+    validate_rows,
 )
 
 sides = st.integers(5, 9)
@@ -215,3 +217,32 @@ def test_bad_class_weights_are_refused(weights, complaint):
 def test_weights_that_are_no_numbers_are_named(weights):
     with pytest.raises((TypeError, ValueError), match="weights must be numbers"):
         check_class_weights(weights, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        [["a", "b"], ["c", "d"]],
+        np.full((2, 2), {}, dtype=object),
+        np.full((2, 4, 4), "a", dtype=object),
+        [[1.0], [1.0, 2.0]],
+        np.zeros((0, 2)),
+        [1.0, 2.0],
+        sparse.csr_array(np.eye(2)),
+        np.eye(2) * 1j,
+    ],
+)
+def test_an_error_about_rows_names_them(X):
+    with pytest.raises((TypeError, ValueError), match=r"\bX\b"):
+        validate_rows(LogisticRegression(), X, dtype=np.float32)
+
+
+@given(X=hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)))
+def test_rows_of_numbers_are_left_alone(X):
+    estimator = LogisticRegression()
+    rows, y = validate_rows(estimator, X.reshape(3, 2, 2), [0, 1, 0], dtype=np.float32)
+    np.testing.assert_array_equal(rows, X)
+    np.testing.assert_array_equal(y, [0, 1, 0])
+    assert estimator.n_features_in_ == 4
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        validate_rows(estimator, X, [0, 1])

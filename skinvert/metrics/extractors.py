@@ -20,13 +20,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import nn
 from tqdm.auto import tqdm
 
 from skinvert.inversion.features import check_layers, record_activations
-from skinvert.layout import flatten_images, resolve_image_shape
+from skinvert.layout import flatten_images, resolve_image_shape, validate_rows
 from skinvert.models.classifiers import ConvClassifier
 from skinvert.models.prepare import default_network
 from skinvert.models.training import local_seed, pinned_threads, resolve_device
@@ -148,7 +148,7 @@ class NeutralJudge(
         """
         self._validate_params()
         rows, trailing_shape = flatten_images(X)
-        rows, y = validate_data(self, rows, y, dtype=np.float32, order="C")
+        rows, y = validate_rows(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         self.classes_, columns = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -220,7 +220,7 @@ class NeutralJudge(
         return self._answer(self.network_, self._checked(X))
 
     def _checked(self, X):
-        return validate_data(self, flatten_images(X)[0], dtype=np.float32, order="C", reset=False)
+        return validate_rows(self, X, dtype=np.float32, order="C", reset=False)
 
     def _hidden(self, rows):
         return self._answer(nn.Sequential(*list(self.network_)[:-1]), rows)
@@ -371,7 +371,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         self._validate_params()
         rows, trailing_shape = flatten_images(X)
-        rows = validate_data(self, rows, dtype=np.float32, order="C", ensure_min_samples=2)
+        rows = validate_rows(self, rows, dtype=np.float32, order="C", ensure_min_samples=2)
         self.image_shape_ = None
         if self.image_shape is not None or trailing_shape is not None:
             self.image_shape_ = resolve_image_shape(
@@ -406,7 +406,7 @@ class ModuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         features : ndarray of shape (n, n_components or fewer), float32
         """
         check_is_fitted(self)
-        rows = validate_data(self, flatten_images(X)[0], dtype=np.float32, order="C", reset=False)
+        rows = validate_rows(self, X, dtype=np.float32, order="C", reset=False)
         features = self._layer_features(rows) / self.feature_scale_
         return features if self.pca_ is None else self.pca_.transform(features)
 
