@@ -4,10 +4,11 @@ import contextlib
 import re
 import signal
 import warnings
+import zlib
 
 import numpy as np
 import pandas as pd
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from subjects import data, make, network
@@ -163,8 +164,8 @@ BAD_PARAMETERS = [
 
 
 def pick(draw, good, bad):
-    """One of the good, nine times out of ten, and whether it is."""
-    if draw(st.integers(0, 9)) < 9:
+    """One of the good, four times out of five, and whether it is."""
+    if draw(st.integers(0, 4)) < 4:
         good = good if isinstance(good, st.SearchStrategy) else st.sampled_from(good)
         return draw(good), True
     return draw(st.sampled_from(bad)), False
@@ -238,7 +239,7 @@ def calls_of(estimator, kind):
     return calls
 
 
-def fuzz(name, kind, n_cases, seed=0):
+def fuzz(name, kind, n_cases):
     """Draw arguments for every call of a method, and collect what is wrong.
 
     Returns
@@ -254,7 +255,7 @@ def fuzz(name, kind, n_cases, seed=0):
             lambda args, kwargs, call=call: getattr(fitted, call)(*args, **kwargs),
             arguments,
             n_cases,
-            seed,
+            f"{name}.{call} {kind}",
         )
 
     def fit_arguments(draw):
@@ -271,18 +272,19 @@ def fuzz(name, kind, n_cases, seed=0):
     def fit(args, parameters):
         return make(name, net, kind=kind, **parameters).fit(*args).generate([1])
 
-    counts["fit"] = _fuzz_call(fit, fit_arguments, n_cases, seed)
+    counts["fit"] = _fuzz_call(fit, fit_arguments, n_cases, f"{name}.fit {kind}")
     return counts
 
 
-def _fuzz_call(call, arguments, n_cases, seed):
+def _fuzz_call(call, arguments, n_cases, title):
     count = {"cases": 0, "succeeded": 0}
 
+    # Draws of its own for every call, the same in every run.
+    @seed(zlib.crc32(title.encode()))
     @settings(
         max_examples=n_cases,
         deadline=None,
         database=None,
-        derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
