@@ -31,6 +31,7 @@ from _report import summary, write
 import numpy as np
 from _environments import PACKAGES, install, interpreter
 from _judging import Lite0, Mnist
+from _picture import draw
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -201,6 +202,11 @@ class Bench:
         each = [1000 * cost["cpu"] / cost["passes"] for cost in costs]
         return float(np.median(each)) if each else float("nan")
 
+    def examples(self, budget):
+        """The first seed's image of each of ten classes, of those who made all ten."""
+        first = {title: runs[0] for (title, when), runs in self.images.items() if when == budget}
+        return {title: images[:10] for title, images in first.items() if len(images) >= 10}
+
     def table(self, budget, runs):
         titles = [run for run in runs if budget == "equal" or run.has_defaults]
         rows = [self.row(run.title, budget, self.labels(run, budget)) for run in titles]
@@ -234,7 +240,9 @@ def report(bench, runs, budgets, is_written):
             if when == budget
         ]
         if is_written:
-            write(HERE / "results", f"{setup.name}_{budget}", title, header, rows, notes)
+            name = f"{setup.name}_{budget}"
+            write(HERE / "results", name, title, header, rows, notes)
+            draw(bench.examples(budget), setup.labels[:10], HERE / "results" / f"{name}.jpg")
         else:
             print(title, header, *rows, *notes, sep="\n")
 
