@@ -227,7 +227,9 @@ def test_frames_are_rows(library, data, frame):
     table = frames.DataFrame({name: frame[name].to_numpy() for name in frame})
     labels = frames.Series("kind", y) if library == "polars" else frames.Series(y, name="kind")
     generator = small_generator().fit(table, labels)
-    assert generator.feature_names_in_.tolist() == list(table.columns)
+    # scikit-learn 1.8 does not know the columns of polars 2.
+    if hasattr(MinMaxScaler().fit(table), "feature_names_in_"):
+        assert generator.feature_names_in_.tolist() == list(table.columns)
     asked = labels[:3]
     expected = small_generator().fit(X, y).generate(y[:3])
     np.testing.assert_array_equal(generator.generate(asked), expected)
