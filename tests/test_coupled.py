@@ -197,7 +197,8 @@ def test_filters_neurons_and_groups_are_excited(plain, net, digits):
 def test_dead_neurons_are_reported(digits):
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
     with torch.no_grad():
-        net[0].bias[1] = -1e6
+        net[0].weight.abs_()
+        net[0].bias.copy_(torch.tensor([0.0, -1e6]))
     dreamer = make(net).fit(*digits)
     with pytest.warns(UserWarning, match=r"rows \[1\] never made the channel of '1'"):
         _, info = dreamer.generate(target=Target([0, 1], layer="1"), return_info=True)
